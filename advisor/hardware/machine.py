@@ -1,0 +1,97 @@
+"""Value objects for a computer. No detection here: see probe.py and simulate.py.
+
+Unknown is ``None``, never 0. Sizes are bytes, bandwidths bytes per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_SOURCES: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class VramProcess:
+    """A program that holds memory of a GPU."""
+
+    pid: int
+    name: str
+    vram_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device that llama.cpp can place layers on, with what is free at the time of the probe."""
+
+    index: int
+    name: str
+    vendor: str
+    """``nvidia``, ``amd``, ``intel`` or ``apple``."""
+    backend: str
+    """The llama.cpp backend it is planned for: ``cuda``, ``rocm``, ``vulkan``, ``sycl`` or ``metal``."""
+    uuid: str | None = None
+    unified_memory: bool = False
+    """The memory is the system's RAM: what the GPU uses, the host cannot."""
+    vram_total_bytes: int | None = None
+    vram_free_bytes: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+    fp16_flops: int | None = None
+    compute_capability: str | None = None
+    driver: str | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    power_limit_w: float | None = None
+    processes: tuple[VramProcess, ...] = ()
+    catalog_id: str | None = None
+    sources: Mapping[str, str] = field(default=_NO_SOURCES, hash=False)
+    """Field name -> where its value was read (``nvml``, ``catalog``, ``simulated`` …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    name: str | None
+    physical_cores: int | None
+    logical_cores: int | None
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """System RAM. ``limit_bytes`` is a cgroup limit below the total, where there is one."""
+
+    total_bytes: int | None
+    available_bytes: int | None
+    limit_bytes: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+    bandwidth_source: str | None = None
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """What this process could use at most: the total or the smaller cgroup limit."""
+        known = [size for size in (self.total_bytes, self.limit_bytes) if size is not None]
+        return min(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaServer:
+    """A llama-server binary found on this machine."""
+
+    path: str
+    version: str | None = None
+    build: int | None = None
+    backends: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    os: str
+    cpu: Cpu
+    memory: Memory
+    gpus: tuple[Gpu, ...] = ()
+    llama_server: LlamaServer | None = None
+    notes: tuple[str, ...] = ()
+    """What could not be read and why, one plain sentence each."""
+    simulated: bool = False

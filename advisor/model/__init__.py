@@ -1,0 +1,1 @@
+"""What a model is: its header, its tensors, its shape."""

@@ -1,0 +1,84 @@
+"""Units: GB is 1e9 bytes, GiB is 2**30 bytes, and every text says which.
+
+Inside llmfit a size is an ``int`` of bytes. This module is the only place that reads or writes sizes for people.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llmfit.advisor.errors import UsageError
+
+KIB = 2**10
+MIB = 2**20
+GIB = 2**30
+TIB = 2**40
+GB = 10**9
+
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": KIB,
+    "kib": KIB,
+    "kb": 10**3,
+    "m": MIB,
+    "mib": MIB,
+    "mb": 10**6,
+    "g": GIB,
+    "gib": GIB,
+    "gb": GB,
+    "t": TIB,
+    "tib": TIB,
+    "tb": 10**12,
+}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_CONTEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)\s*")
+MAX_SIZE_BYTES = 2**50
+"""One PiB: anything larger is a typing error, not a computer."""
+MAX_CONTEXT_TOKENS = 2**27
+
+
+def parse_size(text: str, what: str = "size") -> int:
+    """Bytes in ``64GiB``, ``64GB`` (1e9), ``64G`` (= GiB) or ``512M``; a bare number is bytes.
+
+    Raises UsageError for anything else.
+    """
+    match = _SIZE.fullmatch(text) if text.isascii() else None
+    if match is None or match[2].lower() not in _SIZE_UNITS:
+        raise UsageError(f"{what} {text!r}", "not a size", "Write 64GiB, 64GB (1e9 bytes) or 512MiB.")
+    size_bytes = int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+    if size_bytes > MAX_SIZE_BYTES:
+        raise UsageError(f"{what} {text!r}", "larger than one PiB", "Write 64GiB, 64GB (1e9 bytes) or 512MiB.")
+    return size_bytes
+
+
+def parse_context(text: str) -> int:
+    """Tokens in ``32768``, ``32k`` (x1024) or ``1m`` (x1024²). Raises UsageError for anything else."""
+    match = _CONTEXT.fullmatch(text) if text.isascii() else None
+    if match is None:
+        raise UsageError(f"context {text!r}", "not a number of tokens", "Write 32768 or 32k.")
+    tokens = int(float(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()])
+    if not 1 <= tokens <= MAX_CONTEXT_TOKENS:
+        raise UsageError(f"context {text!r}", "out of range", f"It must be 1 to {MAX_CONTEXT_TOKENS} tokens.")
+    return tokens
+
+
+def format_gib(size_bytes: float, digits: int = 1) -> str:
+    """``21.4 GiB``; below 1 GiB in MiB, so that a small thing is not shown as 0.0."""
+    if abs(size_bytes) < GIB:
+        return f"{size_bytes / MIB:.0f} MiB"
+    return f"{size_bytes / GIB:.{digits}f} GiB"
+
+
+def format_context(tokens: int) -> str:
+    """``32K`` for 32768, ``1M`` for 1048576, else the plain number."""
+    if tokens >= 1024**2 and tokens % 1024**2 == 0:
+        return f"{tokens // 1024**2}M"
+    if tokens >= 1024 and tokens % 1024 == 0:
+        return f"{tokens // 1024}K"
+    return str(tokens)
+
+
+def pad(count: int, multiple: int) -> int:
+    """``count`` rounded up to a multiple (GGML_PAD)."""
+    return (count + multiple - 1) // multiple * multiple

@@ -1,0 +1,1 @@
+"""Facts, each with its source: models, GPUs, quantisations, quality."""
