@@ -5,7 +5,7 @@ Unknown is ``None``, never 0. Sizes are bytes, bandwidths bytes per second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -95,3 +95,38 @@ class Machine:
     notes: tuple[str, ...] = ()
     """What could not be read and why, one plain sentence each."""
     simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """What is known of a card before anybody looks into a computer: one row of the catalogue.
+
+    ``memory_bytes_options`` are the sizes this row is sold with (empty where nobody states one, as for an
+    integrated GPU), ``default_memory_bytes`` the one to take when none was named (the larger standard one).
+    Cards sold under one name with different bandwidth (RTX 3060 12 GB and 8 GB) are different rows.
+    ``bandwidth_bytes_per_s`` is the memory's peak; ``fp16_flops`` the dense FP16 rate of the matrix units with
+    FP32 accumulation, where there are such units, else of the shaders.
+    """
+
+    id: str
+    name: str
+    vendor: str
+    backend: str
+    memory_bytes_options: tuple[int, ...] = ()
+    default_memory_bytes: int | None = None
+    bandwidth_bytes_per_s: int | None = None
+    fp16_flops: int | None = None
+    compute_capability: str | None = None
+    unified_memory: bool = False
+    driver_names: tuple[str, ...] = ()
+    """Names that drivers report for it (``NVIDIA GeForce RTX 3090``)."""
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    power_limit_w: float | None = None
+
+
+GpuLookup = Callable[[str], Sequence[GpuFacts]]
+"""Every row sold under exactly this name (marketing name, driver name or alias; case, spaces, hyphens and the
+maker's name do not matter), the most usual first; one name may have several rows. Raises UsageError naming the
+nearest names when there is none. A memory size at the end of the name is taken off before the lookup is asked,
+unless the name with the size is itself known (``NVIDIA GeForce GTX 1060 6GB``)."""
