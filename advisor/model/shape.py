@@ -1,4 +1,7 @@
-"""ModelShape: the numbers of an architecture that decide memory and speed."""
+"""ModelShape: the numbers of an architecture that decide memory and speed.
+
+Read from a GGUF header by ``shape_rules.shape_from_header`` (re-exported here); nothing else makes one.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,85 @@ class LayerKind(Enum):
     RECURRENT = "recurrent state"
     HYBRID = "full attention and recurrent state"
     NONE = "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class MlaShape:
+    """Multi-head latent attention: the cache holds one latent row for all heads, V is a view of K.
+
+    ``key_length`` and ``value_length`` are the head widths after decompression (GGUF ``*_mla``).
+    """
+
+    kv_lora_rank: int
+    q_lora_rank: int
+    key_length: int
+    value_length: int
+    rope_dims: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexerShape:
+    """Sparse attention's index (DSA, MSA): one more key row a token in the layers that own an indexer."""
+
+    n_head: int
+    key_length: int
+    top_k: int
+    layers: tuple[bool, ...]
+    block_size: int = 0
+    """MSA (minimax-m3) selects blocks of this many cells; 0 selects single cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateShape:
+    """What a recurrent layer keeps for one sequence, in F32 elements (llama-hparams.cpp n_embd_r, n_embd_s).
+
+    ``kind`` is ``mamba``, ``mamba2``, ``plamo2``, ``delta net``, ``kda``, ``shortconv``, ``rwkv`` or
+    ``lightning``.
+    """
+
+    kind: str
+    conv_elements: int
+    state_elements: int
+    conv_kernel: int = 0
+    inner_size: int = 0
+    state_size: int = 0
+    group_count: int = 0
+    time_step_rank: int = 0
+    head_size: int = 0
+
+    @property
+    def elements(self) -> int:
+        return self.conv_elements + self.state_elements
+
+
+@dataclass(frozen=True, slots=True)
+class IdleCacheLayer:
+    """An MTP block for which the main context allocates a cache that its graph never reads."""
+
+    layer: int
+    k_elements: int
+    v_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTraits:
+    """What the tensor list and the architecture say about the graph: decides the size of compute buffers."""
+
+    ffn_gate: bool
+    """The dense feed-forward has a gate, as its own tensor or fused into ``ffn_up``."""
+    ffn_gate_fused: bool
+    expert_gate: bool
+    expert_gate_up_fused: bool
+    qk_norm: bool
+    qkv_bias: bool
+    qkv_fused: bool
+    attention_gate: bool
+    attention_sinks: bool
+    attention_norm: bool
+    rope_factors: bool
+    """``rope_freqs`` or ``rope_factors_*`` tensors exist."""
+    parallel_residual: bool
+    tied_embeddings: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +123,55 @@ class ModelShape:
     """Dense feed-forward width of each layer; 0 where the layer has none."""
     n_layer_kv: int
     """Layers below this own a KV cache; later ones reuse an earlier layer's (gemma3n, gemma4)."""
+    traits: GraphTraits
+    has_rope: tuple[bool, ...]
+    is_moe: tuple[bool, ...]
     window_tokens: int = 0
+    chunked_window: bool = False
+    """The window is a fixed chunk (llama4), not a sliding one; the cache has the same size."""
     n_expert: int = 0
     n_expert_used: int = 0
     n_ff_expert: int = 0
-    recurrent_elements: int = 0
-    """F32 elements of state a recurrent layer keeps for one sequence."""
-    # … the memory rules add what they need below
+    """Widest routed expert of any layer."""
+    n_ff_shared_expert: int = 0
+    n_embd_expert: int = 0
+    """Width the routed experts work at: ``n_embd`` unless the model has a latent size (nemotron_h_moe)."""
+    value_width_max: int = 0
+    """Widest V row of any block: V without flash attention is padded to it (TAG_V_CACHE_VARIABLE)."""
+    mla: MlaShape | None = None
+    indexer: IndexerShape | None = None
+    state: StateShape | None = None
+    idle_cache_layers: tuple[IdleCacheLayer, ...] = ()
+    n_deepstack: int = 0
+    n_embd_per_layer: int = 0
+    """Width of per-layer embeddings (gemma3n, gemma4); 0 without."""
+
+    @property
+    def recurrent_elements(self) -> int:
+        """F32 elements of state a recurrent layer keeps for one sequence."""
+        return self.state.elements if self.state else 0
+
+    def has_attention(self, layer: int) -> bool:
+        return self.kinds[layer] in (LayerKind.FULL, LayerKind.SWA, LayerKind.HYBRID)
+
+    def has_state(self, layer: int) -> bool:
+        return self.kinds[layer] in (LayerKind.RECURRENT, LayerKind.HYBRID)
+
+    def key_width(self, layer: int) -> int:
+        """K elements a token of this layer's cache (n_embd_k_gqa)."""
+        return self.head_dim_k[layer] * self.n_head_kv[layer]
+
+    def value_width(self, layer: int) -> int:
+        """V elements a token (n_embd_v_gqa); MLA stores none whatever this says."""
+        return self.head_dim_v[layer] * self.n_head_kv[layer]
 
 
 def shape_from_header(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> ModelShape:
-    """The shape that a GGUF header (or a catalogue row laid out like one) describes."""
-    raise NotImplementedError
+    """The shape that a GGUF header (or a catalogue row laid out like one) describes.
+
+    Raises NotModelledError for an architecture whose memory rules are not known, UsageError for a header that
+    lacks or contradicts what the architecture needs.
+    """
+    from llmfit.advisor.model.shape_rules import build_shape
+
+    return build_shape(metadata, tensors)
