@@ -1,7 +1,7 @@
 """A tiny GGUF writer for tests: metadata and tensor list, and a hole where the data would be.
 
-Python values choose their GGUF type: bool → BOOL, int → UINT32 (UINT64 where it needs to be), float → FLOAT32,
-str → STRING, a list → an array of its first entry's type. ``Typed(value_type, value)`` says it outright.
+Python values choose their GGUF type: bool → BOOL, int → UINT32 (UINT64 where it needs to be), float →
+FLOAT32, str → STRING, a list → an array of its first entry's type. ``Typed(value_type, value)`` says it.
 """
 
 from __future__ import annotations
