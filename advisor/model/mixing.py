@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from llmfit.advisor.errors import GgufError
 from llmfit.advisor.model import mixing_rules
@@ -59,24 +60,24 @@ def quantize_layout(
     for metadata without an architecture or its number of blocks.
     """
     file = types.file_type(file_type)
-    named = [(*_split(shape.name), shape) for shape in shapes]
-    mixer = _mixer(metadata, [kind for _, kind, _ in named], file, imatrix)
-    architecture = mixer.architecture
+    # llama-quantize goes by block, then by name (weight_name_comparer, llama-model-loader.h), and counts.
+    ordered = sorted((*_split(shape.name), index) for index, shape in enumerate(shapes))
+    mixer = _mixer(metadata, [kind for _, kind, _ in ordered], file, imatrix)
     mixes = types.TENSOR_TYPES[file.base_type].is_quantized
-    chosen = [""] * len(named)
-    # llama-quantize goes by block, then by name (weight_name_comparer, llama-model-loader.h): counters see it.
-    for index in sorted(range(len(named)), key=lambda i: (named[i][0], named[i][2].name)):
-        layer, kind, shape = named[index]
-        if not _may_quantize(kind, shape.dims, architecture):
-            kept = source_types.get(shape.name) if source_types else None
-            chosen[index] = kept or _kept_type(kind, shape.dims, architecture, file)
+    may_quantize, kept_type, n_bytes = cache(_may_quantize), cache(_kept_type), cache(types.tensor_bytes)
+    chosen = [""] * len(shapes)
+    for layer, kind, index in ordered:
+        dims = shapes[index].dims
+        if not may_quantize(kind, dims, mixer.architecture):
+            known = source_types.get(shapes[index].name) if source_types else None
+            chosen[index] = known or kept_type(kind, dims, mixer.architecture, file)
         elif mixes:
-            chosen[index] = mixing_rules.fallback(mixer.type_for(kind, layer, shape.dims), shape.dims[0])
+            chosen[index] = mixing_rules.fallback(mixer.type_for(kind, layer, dims), dims[0])
         else:
             chosen[index] = file.base_type
     return tuple(
-        Tensor(shape.name, shape.dims, kind, types.tensor_bytes(kind, shape.dims))
-        for shape, kind in zip(shapes, chosen, strict=True)
+        Tensor(shape.name, shape.dims, type_name, n_bytes(type_name, shape.dims))
+        for shape, type_name in zip(shapes, chosen, strict=True)
     )
 
 
