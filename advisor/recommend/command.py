@@ -1,0 +1,103 @@
+"""LaunchSettings -> argv of llama-server, every decision spelled out, in the dialect of llama.cpp b11434.
+
+``-fit off`` is always there: what runs is what was shown, llama.cpp changes nothing on its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.settings import (
+    ALL_LAYERS,
+    SERVER_DEFAULT_CACHE_RAM_BYTES,
+    LaunchSettings,
+)
+from llmfit.advisor.units import MIB
+
+_DEVICE_PREFIX = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "MTL"}
+
+
+def device_name(machine: Machine, gpu_index: int) -> str:
+    """The name llama.cpp gives a GPU: ``CUDA0``. Each backend counts its own devices from 0."""
+    gpu = next(gpu for gpu in machine.gpus if gpu.index == gpu_index)
+    ordinal = sum(1 for other in machine.gpus if other.backend == gpu.backend and other.index < gpu.index)
+    return f"{_DEVICE_PREFIX.get(gpu.backend, gpu.backend)}{ordinal}"
+
+
+def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: Machine) -> tuple[str, ...]:
+    """The complete argument list, beginning with ``llama-server``."""
+    argv = ["llama-server", *launch_args]
+    argv += _device_args(settings, machine)
+    argv += _slot_args(settings)
+    argv += ["-fa", "on" if settings.flash_attn else "off"]
+    argv += ["-ctk", settings.cache_type_k, "-ctv", settings.cache_type_v]
+    argv += ["-b", str(settings.batch), "-ub", str(settings.ubatch)]
+    argv += _offload_args(settings)
+    argv += _host_args(settings)
+    if settings.spec_type is not None:
+        argv += ["--spec-type", settings.spec_type, "--spec-draft-n-max", str(settings.spec_draft_max)]
+    if settings.mmproj_path is not None:
+        argv += ["--mmproj", settings.mmproj_path]
+    argv += ["-fit", "off"]
+    return tuple(argv)
+
+
+def shell_command(argv: Sequence[str]) -> str:
+    """One line, quoted for a POSIX shell."""
+    return shlex.join(argv)
+
+
+def _device_args(settings: LaunchSettings, machine: Machine) -> list[str]:
+    if not settings.devices:
+        # With no GPU named, llama-server would use any it finds for large batches.
+        return ["--device", "none", "-ngl", "0"] if machine.gpus else ["-ngl", "0"]
+    argv = []
+    if len(settings.devices) < len(machine.gpus):
+        argv += ["--device", ",".join(device_name(machine, index) for index in settings.devices)]
+    layers = "all" if settings.gpu_layers >= ALL_LAYERS else str(settings.gpu_layers)
+    argv += ["-ngl", layers]
+    if settings.split_mode != "layer":
+        argv += ["-sm", settings.split_mode]
+    if settings.tensor_split is not None and len(settings.devices) > 1:
+        argv += ["-ts", ",".join(f"{share:g}" for share in settings.tensor_split)]
+    return argv
+
+
+def _slot_args(settings: LaunchSettings) -> list[str]:
+    argv = ["-c", str(settings.context_tokens), "-np", str(settings.parallel)]
+    if settings.kv_unified:
+        argv.append("-kvu")
+    if settings.swa_full:
+        argv.append("--swa-full")
+    return argv
+
+
+def _offload_args(settings: LaunchSettings) -> list[str]:
+    argv = []
+    if settings.n_cpu_moe >= ALL_LAYERS:
+        argv.append("-cmoe")
+    elif settings.n_cpu_moe > 0:
+        argv += ["-ncmoe", str(settings.n_cpu_moe)]
+    if settings.override_tensor:
+        argv += ["-ot", ",".join(settings.override_tensor)]
+    if not settings.kv_offload:
+        argv.append("-nkvo")
+    if not settings.op_offload:
+        argv.append("--no-op-offload")
+    return argv
+
+
+def _host_args(settings: LaunchSettings) -> list[str]:
+    argv = []
+    if not settings.mmap:
+        argv += ["--load-mode", "none"]
+    if not settings.repack:
+        argv.append("--no-repack")
+    if settings.cache_ram_bytes != SERVER_DEFAULT_CACHE_RAM_BYTES:
+        argv += ["-cram", str(settings.cache_ram_bytes // MIB)]
+    return argv
+
+
+__all__ = ["device_name", "server_argv", "shell_command"]

@@ -1,0 +1,92 @@
+"""Request: what the user fixed. ``None`` means that the advisor chooses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.memory.settings import SERVER_DEFAULT_SLOTS, LaunchSettings
+from llmfit.advisor.model.quantization import CACHE_TYPES
+
+DEFAULT_CONTEXT_TOKENS = 32768
+"""Enough for a long chat, a few source files or a paper; models with less get their own maximum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The settings a user may fix, named as in LaunchSettings, and ``depth`` for the speed.
+
+    ``parallel = 0`` stands for ``auto``: llama-server's own default of four slots over one unified cache.
+    """
+
+    context_tokens: int | None = None
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
+    flash_attn: bool | None = None
+    batch: int | None = None
+    ubatch: int | None = None
+    parallel: int | None = None
+    kv_unified: bool | None = None
+    swa_full: bool | None = None
+    gpu_layers: int | None = None
+    n_cpu_moe: int | None = None
+    tensor_split: tuple[float, ...] | None = None
+    split_mode: str | None = None
+    override_tensor: tuple[str, ...] | None = None
+    kv_offload: bool | None = None
+    op_offload: bool | None = None
+    spec_type: str | None = None
+    outputs: str | None = None
+    mmap: bool | None = None
+    mmproj_path: str | None = None
+    depth_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("cache_type_k", "cache_type_v"):
+            value = getattr(self, name)
+            if value is not None and value not in CACHE_TYPES:
+                raise UsageError(f"cache type {value!r}", "unknown", f"Known: {', '.join(CACHE_TYPES)}.")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{name.removesuffix('_tokens')} {value}", f"must be {low} to {high}")
+        if self.tensor_split is not None and (
+            not self.tensor_split or min(self.tensor_split) < 0 or sum(self.tensor_split) <= 0
+        ):
+            raise UsageError("tensor split", "needs one proportion per card, none negative, not all 0")
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The names of LaunchSettings fields that the user decided."""
+        names = {f.name for f in fields(self) if getattr(self, f.name) is not None} - {"depth_tokens"}
+        if self.cache_type_k is not None:
+            names.add("cache_type_v")
+        if self.parallel == 0:
+            names.add("kv_unified")
+        return frozenset(names)
+
+    def base_settings(self, context_tokens: int) -> LaunchSettings:
+        """The user's settings with the advisor's plain defaults for the rest; placement is still open."""
+        chosen = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "depth_tokens" and getattr(self, f.name) is not None
+        }
+        chosen["context_tokens"] = context_tokens
+        if self.parallel == 0:
+            chosen["parallel"] = SERVER_DEFAULT_SLOTS
+            chosen.setdefault("kv_unified", True)
+        if self.cache_type_k is not None and self.cache_type_v is None:
+            chosen["cache_type_v"] = self.cache_type_k
+        return LaunchSettings(**chosen)
+
+
+_RANGES = (
+    ("context_tokens", 1, 2**27),
+    ("batch", 1, 2**20),
+    ("ubatch", 1, 2**20),
+    ("parallel", 0, 256),
+    ("gpu_layers", 0, 10_000),
+    ("n_cpu_moe", 0, 10_000),
+    ("depth_tokens", 0, 2**27),
+)

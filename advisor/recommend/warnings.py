@@ -1,0 +1,86 @@
+"""What a user should know before starting a configuration, each with a stable code."""
+
+from __future__ import annotations
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.judgement import Warning
+from llmfit.advisor.units import format_context, format_gib
+
+FAST_CACHE_TYPES = ("f16", "bf16", "q8_0", "q4_0")
+"""What default CUDA builds have fast attention kernels for, with K = V (ggml-cuda GGML_CUDA_FA_QUANTS)."""
+
+
+def find_warnings(model: Model, machine: Machine, settings: LaunchSettings) -> tuple[Warning, ...]:
+    """All warnings of one configuration, in a fixed order."""
+    found = (
+        _context_beyond_training(model, settings),
+        _slow_cache_type(settings),
+        _no_flash_attention(settings),
+        _shared_context(settings),
+        _unknown_free_memory(machine, settings),
+        _prompt_cache(machine, settings),
+    )
+    return tuple(warning for warning in found if warning is not None)
+
+
+def _context_beyond_training(model: Model, settings: LaunchSettings) -> Warning | None:
+    trained = model.shape.context_train_tokens
+    if trained and settings.context_tokens > trained * max(1, settings.parallel if not settings.kv_unified else 1):
+        return Warning(
+            "context_beyond_training",
+            f"The model was trained for {format_context(trained)} tokens: llama-server caps each slot there.",
+        )
+    return None
+
+
+def _slow_cache_type(settings: LaunchSettings) -> Warning | None:
+    k, v = settings.cache_type_k, settings.cache_type_v
+    if settings.devices and (k != v or k not in FAST_CACHE_TYPES):
+        return Warning(
+            "slow_cache_type",
+            f"KV cache {k}/{v} has no fast attention kernel in default CUDA builds: it is converted at every step "
+            f"or runs on the CPU. Use f16, q8_0 or q4_0 for both.",
+        )
+    return None
+
+
+def _no_flash_attention(settings: LaunchSettings) -> Warning | None:
+    if settings.flash_attn:
+        return None
+    return Warning(
+        "no_flash_attention",
+        "Without flash attention the compute buffer grows with context times heads: -fa on is smaller and faster.",
+    )
+
+
+def _shared_context(settings: LaunchSettings) -> Warning | None:
+    if settings.parallel <= 1:
+        return None
+    if settings.kv_unified:
+        text = f"{settings.parallel} slots share one cache of {format_context(settings.context_tokens)} tokens."
+    else:
+        each = settings.context_tokens // settings.parallel
+        text = f"{settings.parallel} slots get {format_context(each)} tokens each."
+    return Warning("shared_context", text)
+
+
+def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning | None:
+    unknown = [
+        gpu.name for gpu in machine.gpus if gpu.index in settings.devices and gpu.vram_free_bytes is None
+    ]
+    if not unknown:
+        return None
+    return Warning("unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked.")
+
+
+def _prompt_cache(machine: Machine, settings: LaunchSettings) -> Warning | None:
+    available = machine.memory.available_bytes
+    if available is not None and settings.cache_ram_bytes > available // 4:
+        return Warning(
+            "prompt_cache",
+            f"llama-server may keep up to {format_gib(settings.cache_ram_bytes)} of prompts in RAM, of which "
+            f"{format_gib(available)} are free: add -cram 0 if memory gets short.",
+        )
+    return None

@@ -1,0 +1,31 @@
+"""``llmfit command``: just the llama-server command line, quoted for the shell."""
+
+from __future__ import annotations
+
+import argparse
+
+from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.recommend.command import shell_command
+from llmfit.advisor.units import format_gib
+from llmfit.tui.cli.estimate import judge_from
+from llmfit.tui.cli.output import print_json, print_lines
+
+
+def run(parsed: argparse.Namespace) -> int:
+    judgement = judge_from(vars(parsed))
+    if judgement.argv is None:
+        hint = f"Would help: {judgement.remedies[0].text}." if judgement.remedies else ""
+        why = f"does not fit, {format_gib(judgement.shortfall_bytes)} short"
+        raise LlmfitError(f"{judgement.model.id} {judgement.model.quantization}", why, hint)
+    if parsed.json:
+        print_json(
+            {
+                "schema": "llmfit.command/1",
+                "argv": list(judgement.argv),
+                "shell": shell_command(judgement.argv),
+                "verdict": judgement.verdict,
+            }
+        )
+    else:
+        print_lines([shell_command(judgement.argv)])
+    return 0

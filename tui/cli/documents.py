@@ -1,0 +1,147 @@
+"""The JSON documents of the command line, as its contract names them. Sizes are bytes, speeds tok/s, unknown is null."""
+
+from __future__ import annotations
+
+from llmfit.advisor.hardware.machine_file import machine_to_json
+from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.judgement import Judgement, Remedy
+from llmfit.advisor.recommend.ranking import Recommendation
+from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
+
+Document = dict[str, object]
+
+
+def estimate_document(judgement: Judgement, with_machine: bool = True) -> Document:
+    """``llmfit.estimate/1``."""
+    document: Document = {"schema": "llmfit.estimate/1", "model": model_document(judgement.model)}
+    if with_machine:
+        document["machine"] = machine_document(judgement)
+    return document | {
+        "settings": settings_document(judgement.settings),
+        "memory": memory_document(judgement.memory),
+        "verdict": judgement.verdict,
+        "shortfall_bytes": judgement.shortfall_bytes,
+        "speed": None if judgement.speed is None else speed_document(judgement.speed),
+        "reasons": list(judgement.reasons),
+        "remedies": [_remedy_document(remedy) for remedy in judgement.remedies],
+        "warnings": [{"code": warning.code, "text": warning.text} for warning in judgement.warnings],
+        "argv": None if judgement.argv is None else list(judgement.argv),
+    }
+
+
+def machine_document(judgement: Judgement) -> Document:
+    document = dict(machine_to_json(judgement.machine))
+    document.pop("schema", None)
+    return document
+
+
+def model_document(model: Model) -> Document:
+    return {
+        "id": model.id,
+        "architecture": model.shape.architecture,
+        "parameters": model.n_parameters,
+        "active_parameters": model.n_active_parameters,
+        "quantization": model.quantization,
+        "weights_bytes": sum(tensor.n_bytes for tensor in model.tensors),
+        "file_bytes": model.file_bytes,
+        "file_bytes_source": model.file_bytes_source,
+        "source": model.source,
+    }
+
+
+def settings_document(settings: LaunchSettings) -> Document:
+    return {
+        "context": settings.context_tokens,
+        "devices": list(settings.devices),
+        "cache_type_k": settings.cache_type_k,
+        "cache_type_v": settings.cache_type_v,
+        "flash_attn": settings.flash_attn,
+        "batch": settings.batch,
+        "ubatch": settings.ubatch,
+        "parallel": settings.parallel,
+        "kv_unified": settings.kv_unified,
+        "swa_full": settings.swa_full,
+        "gpu_layers": settings.gpu_layers,
+        "n_cpu_moe": settings.n_cpu_moe,
+        "tensor_split": None if settings.tensor_split is None else list(settings.tensor_split),
+        "split_mode": settings.split_mode,
+        "override_tensor": list(settings.override_tensor),
+        "kv_offload": settings.kv_offload,
+        "op_offload": settings.op_offload,
+        "mmap": settings.mmap,
+        "spec_type": settings.spec_type,
+        "outputs": settings.outputs,
+    }
+
+
+def memory_document(memory: MemoryEstimate) -> Document:
+    return {
+        "devices": [_device_document(device) for device in memory.devices],
+        "weights_bytes": memory.weights_bytes,
+        "kv_cache_bytes": memory.kv_cache_bytes,
+        "compute_bytes": memory.compute_bytes,
+        "overhead_bytes": memory.overhead_bytes,
+        "total_bytes": memory.total_bytes,
+    }
+
+
+def speed_document(speed: SpeedEstimate) -> Document:
+    return {
+        "decode_tok_s": _range_document(speed.decode_tok_s),
+        "prefill_tok_s": None if speed.prefill_tok_s is None else _range_document(speed.prefill_tok_s),
+        "depth": speed.depth_tokens,
+        "bound_tok_s": speed.bound_tok_s,
+        "limited_by": speed.limited_by,
+        "basis": speed.basis,
+    }
+
+
+def recommendation_document(recommendation: Recommendation) -> Document:
+    """One entry of ``llmfit.recommend/1``: purpose, why and quality, then everything of an estimate."""
+    quality = recommendation.quality
+    estimate = estimate_document(recommendation.judgement, with_machine=False)
+    estimate.pop("schema")
+    return {
+        "purpose": recommendation.purpose,
+        "why": list(recommendation.why),
+        "quality": {
+            "score": quality.score,
+            "low": quality.low,
+            "high": quality.high,
+            "grade": quality.grade,
+            "basis": quality.basis,
+            "sources": list(quality.sources),
+        },
+    } | estimate
+
+
+def _device_document(device: DeviceMemory) -> Document:
+    return {
+        "name": device.name,
+        "kind": device.kind,
+        "index": device.gpu_index,
+        "weights_bytes": device.weights_bytes,
+        "kv_cache_bytes": device.kv_cache_bytes,
+        "compute_bytes": device.compute_bytes,
+        "overhead_bytes": device.overhead_bytes,
+        "margin_bytes": device.margin_bytes,
+        "total_bytes": device.total_bytes,
+        "capacity_bytes": device.capacity_bytes,
+        "free_bytes": device.free_bytes,
+    }
+
+
+def _range_document(speed: SpeedRange) -> Document:
+    return {"low": speed.low, "expected": speed.expected, "high": speed.high}
+
+
+def _remedy_document(remedy: Remedy) -> Document:
+    return {
+        "change": dict(remedy.change),
+        "text": remedy.text,
+        "saves_bytes": remedy.saves_bytes,
+        "decode_tok_s": remedy.decode_tok_s,
+        "verdict": remedy.verdict,
+    }
