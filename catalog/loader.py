@@ -45,6 +45,12 @@ def bundled_row(file_name: str, row_id: str) -> Row | None:
     return None if line is None else cast(Row, json.loads(line))
 
 
+@cache
+def bundled_rows(file_name: str) -> Mapping[str, Row]:
+    """Id → parsed row of every line."""
+    return {row_id: cast(Row, json.loads(line)) for row_id, line in bundled_lines(file_name).items()}
+
+
 def bundled_document(file_name: str) -> Row:
     """A bundled file that is one JSON object."""
     return cast(Row, json.loads((DATA_FOLDER / file_name).read_text(encoding="utf-8")))

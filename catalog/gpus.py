@@ -1,0 +1,213 @@
+"""Every card the catalogue knows, by the names that people and drivers give it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import cast
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.machine import GpuFacts
+from llmfit.advisor.text import printable
+from llmfit.advisor.units import GIB
+from llmfit.catalog import loader
+from llmfit.catalog.overlay import Overlay, overlay
+from llmfit.catalog.search import contains_words, nearest, one_of
+
+_MARKS = re.compile(r"\((?:r|tm)\)|®|™", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![a-z0-9])(\d+)\s*(?:gb|gib|g)(?![a-z0-9])")
+_NOT_KEY = re.compile(r"[^a-z0-9]+")
+_DRIVER_REMARK = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")
+"""Mesa and others append the chip: ``AMD Radeon RX 7900 XTX (RADV NAVI31)``."""
+_MAKER_WORDS = frozenset(
+    {"nvidia", "amd", "intel", "apple", "corporation", "geforce", "radeon", "tesla", "instinct"}
+    | {"graphics", "gpu", "generation", "edition", "with", "design"}
+)
+_SERIES_WORDS = frozenset({"rtx", "gtx", "rx", "arc", "pro", "ai"})
+"""What people leave out at the front: ``3090``, ``7900 XTX``, ``A6000``, ``B580``."""
+_SAME_WORD = {"laptop": "mobile", "notebook": "mobile"}
+
+
+def list_gpus() -> tuple[GpuFacts, ...]:
+    """Every card, the user's own first."""
+    return tuple(_facts(row) for row in _rows().values())
+
+
+def gpu_row(gpu_id: str) -> Mapping[str, object]:
+    """The full row of a card with prices, PCI ids, notes and sources. Raises UsageError."""
+    row = _rows().get(gpu_id)
+    if row is None:
+        raise _unknown(gpu_id)
+    return row
+
+
+def lookup_gpu(name: str) -> tuple[GpuFacts, ...]:
+    """Every card sold under ``name``, the most usual first (a ``GpuLookup`` of the hardware room).
+
+    Case, spaces, hyphens, ® and the maker's name do not matter; ``3090`` and ``RTX 4090 Laptop`` are
+    understood. A memory size that belongs to the name (``GTX 1060 6GB``) is part of it.
+    Raises UsageError with the nearest names.
+    """
+    found = _named(name)
+    if not found:
+        raise _unknown(name)
+    return found
+
+
+def find_gpu(name: str) -> GpuFacts:
+    """The one card that ``name`` means; ``RTX 3060 8GB`` picks the card or variant with that memory.
+
+    The size asked for is its ``default_memory_bytes``. Without a size the most usual card of that name is
+    taken. Raises UsageError for an unknown name or size.
+    """
+    found = _named(name)
+    if found:
+        return found[0]
+    bare, memory_bytes = split_memory_size(name)
+    found = _named(bare)
+    if not found:
+        raise _unknown(name)
+    if memory_bytes is None:
+        return found[0]
+    for facts in found:
+        if memory_bytes in facts.memory_bytes_options:
+            return replace(facts, default_memory_bytes=memory_bytes)
+    sizes = sorted({size // GIB for facts in found for size in facts.memory_bytes_options})
+    hint = f"It comes with {one_of([f'{size} GB' for size in sizes])}." if sizes else "It uses system RAM."
+    raise UsageError(f"GPU {printable(name, 80)!r}", "not sold with that much memory", hint)
+
+
+def split_memory_size(name: str) -> tuple[str, int | None]:
+    """``RTX 3060 8GB`` → (``RTX 3060``, 8 GiB in bytes): card makers write GB and mean 2**30."""
+    match = _SIZE.search(name.lower())
+    if match is None:
+        return name, None
+    return (name[: match.start()] + name[match.end() :]).strip(), int(match[1]) * GIB
+
+
+def search_gpus(text: str) -> tuple[GpuFacts, ...]:
+    """The cards whose names contain every word of ``text``."""
+    return tuple(facts for facts in list_gpus() if contains_words(text, [facts.name, *facts.driver_names]))
+
+
+def _named(name: str) -> tuple[GpuFacts, ...]:
+    rows = _rows()
+    found: Sequence[str] = [row_id for row_id in rows if row_id == name.strip().lower()]
+    for spelling in (name, _DRIVER_REMARK.sub("", name)):
+        found = found or _by_key().get(gpu_key(spelling), ())
+    return tuple(_facts(rows[row_id]) for row_id in found)
+
+
+def gpu_key(name: str) -> str:
+    """What is left of a name without case, separators, ® and the maker's name."""
+    return "".join(_gpu_words(name))
+
+
+def _gpu_words(name: str) -> list[str]:
+    text = _SIZE.sub(lambda size: f" {size[1]}gb ", _MARKS.sub(" ", name.lower()).replace("max-q", "maxq"))
+    text = text.replace("+", " plus ")
+    found = (_SAME_WORD.get(word, word) for word in _NOT_KEY.split(text))
+    return [word for word in found if word and word not in _MAKER_WORDS]
+
+
+def _rows() -> Mapping[str, loader.Row]:
+    return _rows_with(overlay())
+
+
+def _by_key() -> Mapping[str, tuple[str, ...]]:
+    return _keys_with(overlay())
+
+
+@cache
+def _rows_with(own: Overlay) -> Mapping[str, loader.Row]:
+    """Id → row: the user's own first, so that they win where a name is shared."""
+    bundled_gpus = loader.bundled_rows(loader.GPUS)
+    return {**own.gpus, **{row_id: row for row_id, row in bundled_gpus.items() if row_id not in own.gpus}}
+
+
+@cache
+def _keys_with(own: Overlay) -> Mapping[str, tuple[str, ...]]:
+    """Name key → row ids in the order of the file: the most usual of one name stands first."""
+    full: dict[str, list[str]] = {}
+    short: dict[str, list[str]] = {}
+    for row_id, row in _rows_with(own).items():
+        for key in dict.fromkeys(gpu_key(name) for name in _names(row)):
+            full.setdefault(key, []).append(row_id)
+        for key in dict.fromkeys(key for name in _names(row) for key in _short_keys(name)):
+            short.setdefault(key, []).append(row_id)
+    return {key: tuple(full.get(key) or short[key]) for key in (*full, *short) if key}
+
+
+def _names(row: loader.Row) -> Iterator[str]:
+    """Every name of a card, and its name without the memory size that tells it from its sibling."""
+    name = str(row["name"])
+    yield name
+    yield from _texts(row, "driver_names")
+    yield from _texts(row, "aliases")
+    yield split_memory_size(name)[0]
+    yield re.sub(r"\s*\(\d+-core GPU\)", "", name)
+
+
+def _short_keys(name: str) -> Iterator[str]:
+    parts = _gpu_words(name)
+    while len(parts) > 1 and parts[0] in _SERIES_WORDS:
+        parts = parts[1:]
+        if any(character.isdigit() for character in parts[0]):
+            yield "".join(parts)
+
+
+def _texts(row: loader.Row, field: str) -> tuple[str, ...]:
+    return tuple(str(text) for text in cast(Sequence[object], row.get(field) or ()))
+
+
+def _facts(row: loader.Row) -> GpuFacts:
+    options = tuple(cast(Sequence[int], row.get("memory_bytes") or ()))
+    power = cast("float | None", row.get("tdp_w"))
+    return GpuFacts(
+        id=str(row["id"]),
+        name=str(row["name"]),
+        vendor=str(row["vendor"]),
+        backend=_backend(row),
+        memory_bytes_options=options,
+        default_memory_bytes=max(options, default=None),
+        bandwidth_bytes_per_s=_whole(row, "bandwidth_bytes_per_s"),
+        fp16_flops=_fp16_flops(row),
+        compute_capability=cast("str | None", row.get("compute_capability")),
+        unified_memory=bool(row.get("unified_memory")),
+        driver_names=_texts(row, "driver_names"),
+        pcie_generation=_whole(row, "pcie_generation"),
+        pcie_width=_whole(row, "pcie_width"),
+        power_limit_w=None if power is None else float(power),
+    )
+
+
+def _backend(row: loader.Row) -> str:
+    """The llama.cpp backend a card is planned for where nobody probed what is installed."""
+    vendor = row["vendor"]
+    if vendor == "amd":
+        return "vulkan" if row.get("unified_memory") else "rocm"
+    return {"nvidia": "cuda", "apple": "metal"}.get(str(vendor), "vulkan")
+
+
+def _fp16_flops(row: loader.Row) -> int | None:
+    """Matrix units, else the better of the shader rates: Pascal's FP16 is a 64th of the FP32 used instead."""
+    matrix = _whole(row, "fp16_matrix_flops")
+    if matrix is not None:
+        return matrix
+    return max(filter(None, (_whole(row, "fp16_flops"), _whole(row, "fp32_flops"))), default=None)
+
+
+def _whole(row: loader.Row, field: str) -> int | None:
+    value = row.get(field)
+    return value if isinstance(value, int) else None
+
+
+def _unknown(name: str) -> UsageError:
+    names = {gpu_key(text): str(row["name"]) for row in _rows().values() for text in reversed([*_names(row)])}
+    wanted = gpu_key(split_memory_size(name)[0]) or name
+    close = tuple(dict.fromkeys(shown for key, shown in names.items() if wanted and wanted in key))[:5]
+    close = close or nearest(wanted, names)
+    hint = f"Did you mean {one_of(close)}?" if close else "List the known ones with: llmfit catalog list gpus"
+    return UsageError(f"GPU {printable(name, 80)!r}", "not in the catalogue", hint)

@@ -1,0 +1,137 @@
+"""How good a model is, by evidence, and what quantising it costs: for ranking, never as a fact of one task.
+
+The abilities come from one fit over published benchmark scores (``ability_sources.json`` states the method).
+They are true to a few points at best, so two models less than TIE_POINTS apart are a tie, and the lower end
+of the interval ranks: an untested model with a wide interval does not pass a tested one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import cast
+
+from llmfit.catalog import loader
+
+TIE_POINTS = 6
+"""Below this gap the higher model wins an unseen benchmark of the use in 60 to 72 % of cases (82 % above)."""
+TESTED_GRADES = ("A", "B", "C")
+_ABILITY_OF_USE = {
+    "general": "general",
+    "coding": "coding",
+    "reasoning": "reasoning",
+    "chat": "chat",
+    "tools": "tools",
+    "agents": "tools",
+}
+_GRADE_TEXT = {
+    "A": "15 or more independent scores",
+    "B": "6 to 14 independent scores",
+    "C": "few scores",
+    "D": "one or two scores",
+    "E": "no score: estimated from size, date and family",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySource:
+    """Where scores were read; ``kind`` is ``independent`` or ``vendor``."""
+
+    text: str
+    kind: str
+    n_scores: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Ability of a model for one use, 0 to 100, at full precision, with its 80 % interval.
+
+    ``ability`` names the fitted ability that stands for ``use_case``; ``n_direct`` counts the scores of that
+    very use, ``n_scores`` all of them. ``mode`` is ``thinking``, ``non-thinking`` or ``low effort``.
+    """
+
+    model_id: str
+    use_case: str
+    ability: str
+    mode: str
+    score: int
+    lo80: int
+    hi80: int
+    grade: str
+    n_direct: int
+    n_scores: int
+    n_independent: int
+    sources: tuple[QualitySource, ...]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it may stand first: a model with two scores or none is listed as untested."""
+        return self.grade in TESTED_GRADES
+
+    @property
+    def basis(self) -> str:
+        """What the figure rests on, for people: one line."""
+        text = f"grade {self.grade}, {_GRADE_TEXT[self.grade]}, {self.mode}"
+        if self.use_case != self.ability:
+            return f"{text}; nothing measured for {self.use_case}, the {self.ability} ability stands in"
+        if not self.n_direct and self.n_scores:
+            return f"{text}; none of them for {self.ability}, inferred from the others"
+        return text
+
+
+def quality_of(model_id: str, use_case: str) -> Quality | None:
+    """The model's quality in the mode that suits the use best; None for a model that nobody fitted.
+
+    Uses without a fitted ability (vision, long-context) get the general one and say so in ``basis``.
+    """
+    return max(qualities(model_id, use_case), key=lambda found: (found.is_tested, found.lo80), default=None)
+
+
+def qualities(model_id: str, use_case: str) -> tuple[Quality, ...]:
+    """The model's quality in every mode that was fitted."""
+    row = loader.bundled_row(loader.ABILITIES, model_id)
+    if row is None:
+        return ()
+    ability = _ABILITY_OF_USE.get(use_case, "general")
+    sources = _sources(cast(Sequence[Sequence[int]], row["sources"]))
+    modes = cast(Mapping[str, Mapping[str, object]], row["modes"])
+    return tuple(
+        _quality(model_id, use_case, ability, mode, fitted, sources) for mode, fitted in modes.items()
+    )
+
+
+def _quality(
+    model_id: str,
+    use_case: str,
+    ability: str,
+    mode: str,
+    fitted: Mapping[str, object],
+    sources: tuple[QualitySource, ...],
+) -> Quality:
+    score, lo80, hi80, n_direct = cast(Sequence[int], fitted[ability])
+    return Quality(
+        model_id=model_id,
+        use_case=use_case,
+        ability=ability,
+        mode=mode,
+        score=score,
+        lo80=lo80,
+        hi80=hi80,
+        grade=str(fitted["grade"]),
+        n_direct=n_direct,
+        n_scores=cast(int, fitted["scores"]),
+        n_independent=cast(int, fitted["independent"]),
+        sources=sources,
+    )
+
+
+@cache
+def _all_sources() -> tuple[Mapping[str, str], ...]:
+    document = loader.bundled_document("ability_sources.json")
+    return tuple(cast(Sequence[Mapping[str, str]], document["sources"]))
+
+
+def _sources(places: Sequence[Sequence[int]]) -> tuple[QualitySource, ...]:
+    known = _all_sources()
+    return tuple(QualitySource(known[place]["text"], known[place]["kind"], n) for place, n in places)
