@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+MAX_GPUS = 16
+"""As many as llama.cpp takes: GGML_CUDA_MAX_DEVICES (ggml/include/ggml-cuda.h), llama_max_devices
+(src/llama.cpp)."""
 _NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -47,7 +50,7 @@ class Gpu:
     catalog_id: str | None = None
     vram_reserved_bytes: int | None = None
     """What the driver keeps of the total for itself: never free, even when no program runs."""
-    sources: Mapping[str, str] = field(default=_NO_SOURCES, hash=False)
+    sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
     """Field name -> where its value was read (``nvml``, ``catalog``, ``simulated`` …)."""
 
 
@@ -106,8 +109,8 @@ class GpuFacts:
     ``memory_bytes_options`` are the sizes this row is sold with (empty where nobody states one, as for an
     integrated GPU), ``default_memory_bytes`` the one to take when none was named (the larger standard one).
     Cards sold under one name with different bandwidth (RTX 3060 12 GB and 8 GB) are different rows.
-    ``bandwidth_bytes_per_s`` is the peak of the memory; ``fp16_flops`` the dense FP16 rate of the matrix units
-    with FP32 accumulation where there are such units, else of the shaders.
+    ``bandwidth_bytes_per_s`` is its memory's peak; ``fp16_flops`` the dense FP16 rate of matrix units with
+    FP32 accumulation where there are such units, else of the shaders.
     """
 
     id: str
@@ -130,7 +133,7 @@ class GpuFacts:
 GpuLookup = Callable[[str], Sequence[GpuFacts]]
 """Every row sold under exactly this name, the most usual first; one name may have several rows.
 
-The name is a marketing name, a driver's name or an alias; case, spaces, hyphens and the maker's name do not matter.
-Raises UsageError naming the nearest names when there is none. A memory size at the end of the name is taken off
-before the lookup is asked, unless the name with the size is itself known (``NVIDIA GeForce GTX 1060 6GB``).
+The name is a marketing name, a driver's name or an alias; case, spaces, hyphens and the maker's name do not
+matter. Raises UsageError naming the nearest names when there is none. A memory size at the end of the name is
+taken off before the lookup is asked, unless the name with the size is itself known (``GTX 1060 6GB``).
 """

@@ -1,0 +1,148 @@
+"""Machine ⇄ JSON (``llmfit.hardware/1``): what ``llmfit hardware --json`` writes and ``--machine FILE``
+reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.findings import clean_text
+from llmfit.advisor.hardware.machine import Cpu, Gpu, LlamaServer, Machine, Memory, VramProcess
+
+SCHEMA = "llmfit.hardware/1"
+MAX_FILE_BYTES = 4 * 2**20
+_HINT = "Write one with: llmfit hardware --json."
+
+
+def machine_to_json(machine: Machine) -> dict[str, Any]:
+    """The document ``llmfit.hardware/1``; the ``machine`` of every other document is the same object.
+
+    Sizes in bytes, bandwidths in bytes per second; unknown is ``None``. ``machine_from_json`` is the inverse.
+    """
+    memory = machine.memory
+    return {
+        "schema": SCHEMA,
+        "os": machine.os,
+        "simulated": machine.simulated,
+        "cpu": {
+            "name": machine.cpu.name,
+            "physical_cores": machine.cpu.physical_cores,
+            "logical_cores": machine.cpu.logical_cores,
+            "features": list(machine.cpu.features),
+        },
+        "ram": {
+            "total_bytes": memory.total_bytes,
+            "available_bytes": memory.available_bytes,
+            "limit_bytes": memory.limit_bytes,
+            "bandwidth_bytes_per_s": memory.bandwidth_bytes_per_s,
+            "bandwidth_source": memory.bandwidth_source,
+        },
+        "gpus": [_gpu_to_json(gpu) for gpu in machine.gpus],
+        "llama_server": _server_to_json(machine.llama_server),
+        "notes": list(machine.notes),
+    }
+
+
+def _gpu_to_json(gpu: Gpu) -> dict[str, Any]:
+    return {
+        "index": gpu.index,
+        "name": gpu.name,
+        "vendor": gpu.vendor,
+        "backend": gpu.backend,
+        "uuid": gpu.uuid,
+        "catalog_id": gpu.catalog_id,
+        "unified_memory": gpu.unified_memory,
+        "vram_total_bytes": gpu.vram_total_bytes,
+        "vram_free_bytes": gpu.vram_free_bytes,
+        "vram_reserved_bytes": gpu.vram_reserved_bytes,
+        "bandwidth_bytes_per_s": gpu.bandwidth_bytes_per_s,
+        "fp16_flops": gpu.fp16_flops,
+        "compute_capability": gpu.compute_capability,
+        "driver": gpu.driver,
+        "pcie": {"generation": gpu.pcie_generation, "width": gpu.pcie_width},
+        "power_limit_w": gpu.power_limit_w,
+        "processes": [
+            {"pid": process.pid, "name": process.name, "vram_bytes": process.vram_bytes}
+            for process in gpu.processes
+        ],
+        "sources": dict(gpu.sources),
+    }
+
+
+def _server_to_json(server: LlamaServer | None) -> dict[str, Any] | None:
+    if server is None:
+        return None
+    return {
+        "path": server.path,
+        "version": server.version,
+        "build": server.build,
+        "backends": list(server.backends),
+        "devices": list(server.devices),
+    }
+
+
+def read_machine(path: Path) -> Machine:
+    """The machine in a file. Raises UsageError in one line for anything that is not one."""
+    what = f"machine file {clean_text(str(path))!r}"
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(what, (error.strerror or "cannot be read").lower(), _HINT) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise UsageError(what, "too large for a machine file", _HINT)
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(what, "not JSON", _HINT) from error
+    return machine_from_json(document, what)
+
+
+def machine_from_json(document: object, what: str = "machine") -> Machine:
+    """The machine in a document ``llmfit.hardware/1``; unknown fields are ignored, missing ones are unknown.
+
+    Raises UsageError naming the first field that is wrong; ``what`` names the document in that message.
+    """
+    from pydantic import ValidationError  # 110 ms: only where a machine is read
+
+    from llmfit.advisor.hardware.machine_schema import MachineDocument
+
+    try:
+        read = MachineDocument.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = clean_text(f"{_field_name(first['loc'])}: {first['msg'].removeprefix('Value error, ')}")
+        raise UsageError(
+            what, reason[:1].lower() + reason[1:] if not first["loc"] else reason, _HINT
+        ) from error
+    return Machine(
+        os=clean_text(read.os),
+        cpu=Cpu(read.cpu.name, read.cpu.physical_cores, read.cpu.logical_cores, read.cpu.features),
+        memory=Memory(**read.ram.model_dump()),
+        gpus=tuple(_gpu(index, gpu.model_dump()) for index, gpu in enumerate(read.gpus)),
+        llama_server=LlamaServer(**read.llama_server.model_dump()) if read.llama_server else None,
+        notes=read.notes,
+        simulated=read.simulated,
+    )
+
+
+def _gpu(position: int, fields: dict[str, Any]) -> Gpu:
+    pcie, processes = fields.pop("pcie"), fields.pop("processes")
+    index = fields.pop("index")
+    return Gpu(
+        index=position if index is None else index,
+        pcie_generation=pcie["generation"],
+        pcie_width=pcie["width"],
+        processes=tuple(VramProcess(**process) for process in processes),
+        **fields,
+    )
+
+
+def _field_name(location: tuple[int | str, ...]) -> str:
+    """``gpus[0].vram_total_bytes``."""
+    name = ""
+    for part in location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return name.lstrip(".") or "the document"

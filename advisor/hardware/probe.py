@@ -1,0 +1,141 @@
+"""detect_machine(): ask every probe what this computer is. Each may fail alone, and says why."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from llmfit.advisor.hardware.amd import AmdProbe
+from llmfit.advisor.hardware.apple import AppleProbe
+from llmfit.advisor.hardware.catalog_facts import DriverMatch, add_catalog_facts
+from llmfit.advisor.hardware.findings import Findings, Probe, clean_text
+from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.llama_server import find_llama_server
+from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.hardware.nvidia import NvidiaProbe
+
+PROBE_TIMEOUT_S = 2.0
+"""A driver that hangs must not hang llmfit: after this long its part of the machine stays unknown."""
+_OS_NAMES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
+
+
+def default_probes() -> tuple[Probe, ...]:
+    """One probe for each source of facts, in the order in which GPUs are numbered."""
+    return (HostProbe(), NvidiaProbe(), AmdProbe(), AppleProbe())
+
+
+def detect_machine(
+    probes: Sequence[Probe] | None = None,
+    match: DriverMatch | None = None,
+    timeout_s: float = PROBE_TIMEOUT_S,
+) -> Machine:
+    """This computer as it is now.
+
+    ``match`` (the catalogue's ``match_driver_name``) fills what drivers do not tell: bandwidth, FP16 rate.
+    All probes together get ``timeout_s`` seconds. Nothing here raises: what could not be read is ``None`` and
+    has its sentence in ``notes``.
+    """
+    found = _ask(default_probes() if probes is None else probes, timeout_s)
+    cpu = next((part.cpu for part in found if part.cpu is not None), Cpu(None, None, None))
+    memory = next((part.memory for part in found if part.memory is not None), Memory(None, None))
+    notes = [note for part in found for note in part.notes]
+    gpus = _without_idle_integrated([gpu for part in found for gpu in part.gpus], notes)
+    finished: list[Gpu] = []
+    for index, gpu in enumerate(gpus):
+        numbered = _with_shared_memory(replace(gpu, index=index), memory)
+        if match is not None:
+            numbered, doubts = add_catalog_facts(numbered, match, memory.total_bytes)
+            notes.extend(doubts)
+        finished.append(numbered)
+    return Machine(
+        os=_OS_NAMES.get(platform.system(), platform.system().lower()),
+        cpu=cpu,
+        memory=_with_shared_bandwidth(memory, finished),
+        gpus=tuple(finished),
+        llama_server=find_llama_server(),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+@dataclass(slots=True)
+class _Answer:
+    findings: Findings | None = None
+    error: str | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+def _ask(probes: Sequence[Probe], timeout_s: float) -> list[Findings]:
+    """Every probe's findings, in order; a probe that fails or hangs leaves a note instead.
+
+    Each runs in its own daemon thread: a driver call that never returns cannot be stopped, only left behind.
+    """
+    answers = [_Answer() for _ in probes]
+    for probe, answer in zip(probes, answers, strict=True):
+        threading.Thread(target=_run, args=(probe, answer), daemon=True).start()
+    deadline = time.monotonic() + timeout_s
+    found: list[Findings] = []
+    for probe, answer in zip(probes, answers, strict=True):
+        in_time = answer.done.wait(max(0.0, deadline - time.monotonic()))
+        if not in_time:
+            note = f"{probe.subject} could not be read: the driver did not answer within {timeout_s:g} s."
+            found.append(Findings(notes=(note[0].upper() + note[1:],)))
+        elif answer.findings is not None:
+            found.append(answer.findings)
+        else:
+            note = f"{probe.subject} could not be read: {answer.error}."
+            found.append(Findings(notes=(note[0].upper() + note[1:],)))
+    return found
+
+
+def _run(probe: Probe, answer: _Answer) -> None:
+    try:
+        answer.findings = probe.read()
+    except Exception as error:  # noqa: BLE001 - a binding may raise anything; the rest still counts
+        answer.error = clean_text(f"{type(error).__name__} {error}")
+    finally:
+        answer.done.set()
+
+
+def _without_idle_integrated(gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
+    """llama.cpp takes integrated GPUs only where there is no other (llama_model_load, device selection)."""
+    cards = [gpu for gpu in gpus if not gpu.unified_memory]
+    if not cards or len(cards) == len(gpus):
+        return gpus
+    notes.extend(
+        f"{gpu.name} is left out: llama.cpp uses no integrated GPU beside a graphics card."
+        for gpu in gpus
+        if gpu.unified_memory
+    )
+    return cards
+
+
+def _with_shared_memory(gpu: Gpu, memory: Memory) -> Gpu:
+    """A GPU that uses the system's RAM has at most what is free there.
+
+    llama.cpp takes MemAvailable for CUDA's integrated GPUs (ggml_backend_cuda_device_get_memory).
+    """
+    if not gpu.unified_memory:
+        return gpu
+    sources = dict(gpu.sources)
+    total, free = gpu.vram_total_bytes, gpu.vram_free_bytes
+    if total is None and memory.capacity_bytes is not None:
+        total, sources["vram_total_bytes"] = memory.capacity_bytes, "system RAM"
+    if free is None and total is not None and memory.available_bytes is not None:
+        free, sources["vram_free_bytes"] = min(total, memory.available_bytes), "system RAM"
+    return replace(gpu, vram_total_bytes=total, vram_free_bytes=free, sources=sources)
+
+
+def _with_shared_bandwidth(memory: Memory, gpus: Sequence[Gpu]) -> Memory:
+    """Where CPU and GPU share one memory, its bandwidth is that of the GPU."""
+    shared = [gpu for gpu in gpus if gpu.unified_memory and gpu.bandwidth_bytes_per_s is not None]
+    if memory.bandwidth_bytes_per_s is not None or not shared:
+        return memory
+    source = shared[0].sources.get("bandwidth_bytes_per_s", "catalog")
+    return replace(
+        memory,
+        bandwidth_bytes_per_s=shared[0].bandwidth_bytes_per_s,
+        bandwidth_source=f"{source} (shared with the GPU)",
+    )
