@@ -68,7 +68,8 @@ SPECS = (
     Spec("no row fits", "llama", 9, 1000, 10, 5, 2720, 5000, 100),
     Spec("one layer", "qwen3", 1, 512, 4, 1, 1536, 1000, 128, tied=True),
     Spec("some layers without attention", "lfm2", 16, 2048, 32,
-         [8 if i in (2, 5, 8, 10, 12, 14) else 0 for i in range(16)], 8192, 65536, 64, tied=True, keys={"shortconv.l_cache": 3}),
+         [8 if i in (2, 5, 8, 10, 12, 14) else 0 for i in range(16)], 8192, 65536, 64, tied=True,
+         keys={"shortconv.l_cache": 3}),
 )  # fmt: skip
 
 
