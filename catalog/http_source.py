@@ -144,8 +144,6 @@ class HttpRangeSource:
         with network_errors(self._name), self._client.stream("GET", self._url, headers=headers) as response:
             total_bytes, expected_bytes = self._range_of(response, offset, length, wanted)
             block = read_body(response, expected_bytes, self._name)
-        if self._size_bytes is not None and total_bytes != self._size_bytes:
-            self._fail("the file changed while it was read", _TRY_LATER)
         if len(block) != expected_bytes:
             self._fail("the connection ended early", _TRY_LATER)
         self._size_bytes, self._block_offset, self._block = total_bytes, offset, block
@@ -166,6 +164,8 @@ class HttpRangeSource:
         if match is None:
             self._fail("the server does not say which part of the file it sends", _TRY_LATER)
         first, last, total_bytes = (int(number) for number in match.groups())
+        if self._size_bytes is not None and total_bytes != self._size_bytes:
+            self._fail("the file changed while it was read", _TRY_LATER)
         needed = min(offset + length, total_bytes)
         if first != offset or not needed <= last + 1 <= min(offset + wanted, total_bytes):
             self._fail("the server sends another part of the file than the one asked for", _TRY_LATER)

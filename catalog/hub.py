@@ -3,7 +3,7 @@
 The listing and the headers are read over plain HTTP with the client that everything else here uses: across
 the versions of huggingface_hub that we allow, its own client raises errors of three different libraries. From
 that package come the address of the hub and the login of the person. Which file is meant follows llama.cpp
-b11434, common/download.cpp (find_best_model, get_split_files). Nothing is downloaded but listings and headers.
+b11434, common/download.cpp (find_best_model, get_split_files). Only listings and headers are downloaded.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _files_of(body: bytes, what: str) -> list[HubFile]:
         return [
             HubFile(str(entry["path"]), int(entry["size"])) for entry in entries if entry["type"] == "file"
         ]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         why = "the hub's list of files cannot be understood"
         raise NetworkError(what, why, "Check HF_ENDPOINT, or try again later.") from None
 
