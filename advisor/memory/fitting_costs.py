@@ -1,0 +1,70 @@
+"""Bytes per layer slot, from the tables of weights and cache: what the split search counts with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from llmfit.advisor.memory.assignment import assign_layers
+from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts
+from llmfit.advisor.memory.kv_cache import cache_bytes, cache_geometry
+from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weights import MatrixBytes, WeightTable
+from llmfit.advisor.model.shape import ModelShape
+
+
+def slot_costs(shape: ModelShape, weights: WeightTable, settings: LaunchSettings) -> SlotCosts:
+    """What each block and the output take on a card, with the tensors that ``-ot`` moves to RAM left out.
+
+    A search aid: overhead, compute buffers and what depends on the neighbouring layers come from the estimate.
+    """
+    cache = _layer_cache_bytes(shape, settings)
+    moved = _moved_to_ram(weights, settings)
+    blocks = [
+        layer_bytes + cache_bytes - moved_bytes
+        for layer_bytes, cache_bytes, moved_bytes in zip(weights.layer_gpu_bytes, cache, moved, strict=True)
+    ]
+    output = weights.output_gpu_bytes + weights.tied_copy_gpu_bytes
+    return SlotCosts(
+        slot_bytes=(*blocks, output),
+        expert_bytes=(*weights.expert_gpu_bytes, 0),
+        partials=(*(_partials(il, experts) for il, experts in enumerate(weights.experts)), ()),
+    )
+
+
+def _layer_cache_bytes(shape: ModelShape, settings: LaunchSettings) -> tuple[int, ...]:
+    """KV cache and state of each block on a card: the cache rule, asked with every block on a device of its own."""
+    n_blocks = shape.n_layer_all
+    if not settings.kv_offload:
+        return (0,) * n_blocks
+    on_host = assign_layers(shape, replace(settings, devices=(), tensor_split=None, override_tensor=()), ())
+    apart = replace(on_host, n_devices=n_blocks, cache_device=tuple(range(n_blocks)))
+    return cache_bytes(shape, settings, cache_geometry(shape, settings), apart).gpu_bytes
+
+
+def _partials(block: int, experts: MatrixBytes) -> tuple[PartialBlock, ...]:
+    """Ways to keep some expert matrices of a block in RAM: the down projection, or the others."""
+    others = experts.up + experts.gate + experts.gate_up
+    if not experts.down or not others:
+        return ()
+    ways = (
+        PartialBlock(block, experts.down, rf"blk\.{block}\.ffn_down_exps=CPU"),
+        PartialBlock(block, others, rf"blk\.{block}\.ffn_(up|gate|gate_up)_exps=CPU"),
+    )
+    return tuple(sorted(ways, key=lambda way: way.ram_bytes))
+
+
+def _moved_to_ram(weights: WeightTable, settings: LaunchSettings) -> list[int]:
+    """Bytes of each block that the user's own ``-ot`` rules keep in RAM (first match wins)."""
+    moved = [0] * len(weights.layer_gpu_bytes)
+    if not settings.override_tensor:
+        return moved
+    rules = [
+        (re.compile(pattern), target)
+        for pattern, _, target in (rule.rpartition("=") for rule in settings.override_tensor)
+    ]
+    for tensor in weights.tensors:
+        target = next((target for rule, target in rules if rule.search(tensor.name)), None)
+        if target == "CPU" and 0 <= tensor.layer < len(moved):
+            moved[tensor.layer] += tensor.gpu_bytes
+    return moved

@@ -1,0 +1,285 @@
+"""Tries placements, from the one that runs fastest to the one that needs the least of the cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.assignment import assign_layers
+from llmfit.advisor.memory.breakdown import MemoryEstimate
+from llmfit.advisor.memory.estimate import estimate_memory
+from llmfit.advisor.memory.fitting_budget import Budgets, CardBudget, machine_budgets
+from llmfit.advisor.memory.fitting_costs import slot_costs
+from llmfit.advisor.memory.fitting_split import Split, SplitSearch
+from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
+from llmfit.advisor.memory.weights import WeightTable
+from llmfit.advisor.model.shape import ModelShape
+
+MAX_ROUNDS = 6
+"""Estimates that the search of one split may ask for; two are usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One placement, estimated."""
+
+    settings: LaunchSettings
+    memory: MemoryEstimate
+    shortfall_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        return self.shortfall_bytes == 0
+
+    @property
+    def gpu_weights_bytes(self) -> int:
+        return sum(device.weights_bytes for device in self.memory.gpus)
+
+
+Solver = Callable[[SplitSearch, Sequence[int]], Split | None]
+
+
+class LayoutSearch:
+    """Every placement tried is kept in ``attempts``, so that the nearest miss can be shown."""
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        weights: WeightTable,
+        machine: Machine,
+        base: LaunchSettings,
+        fixed: frozenset[str],
+    ) -> None:
+        self.shape = shape
+        self.weights = weights
+        self.machine = machine
+        self.base = base
+        self.fixed = fixed
+        self.budgets: Budgets = machine_budgets(machine)
+        self.costs = slot_costs(shape, weights, base)
+        self.cards = self._allowed_cards()
+        self.attempts: dict[LaunchSettings, Attempt] = {}
+        self._overfull: set[LaunchSettings] = set()
+        self.ram_is_short = False
+        """A placement that fills the cards lacks RAM: one that uses them less would lack more."""
+
+    @property
+    def n_slots(self) -> int:
+        return self.costs.n_slots
+
+    @property
+    def first_slot(self) -> int:
+        """The first slot on a card where the user fixed ``-ngl``, else 0."""
+        return max(0, self.n_slots - self.base.gpu_layers) if "gpu_layers" in self.fixed else 0
+
+    @property
+    def shares(self) -> tuple[float, ...] | None:
+        return self.base.tensor_split if "tensor_split" in self.fixed else None
+
+    @property
+    def may_move_experts(self) -> bool:
+        free = not self.fixed & {"n_cpu_moe", "override_tensor"}
+        return free and self.first_slot == 0 and any(self.weights.expert_gpu_bytes)
+
+    @property
+    def may_move_layers(self) -> bool:
+        return "gpu_layers" not in self.fixed
+
+    def attempt(self, **changes: object) -> Attempt:
+        settings = replace(self.base, **changes)  # type: ignore[arg-type]
+        known = self.attempts.get(settings)
+        if known is None:
+            memory = estimate_memory(self.shape, self.weights, settings, self.machine)
+            known = Attempt(settings, memory, self.budgets.shortfall_bytes(memory))
+            self.attempts[settings] = known
+        return known
+
+    def one_card(self) -> Attempt | None:
+        """Everything (or the ``-ngl`` the user fixed) on one card; the fastest, and of equals the fullest."""
+        if len(self.shares or ()) > 1 or ("split_mode" in self.fixed and self.base.split_mode == "layer"):
+            return None
+        least = self.costs.ends(self.first_slot, self.base.n_cpu_moe)[-1]
+        misfit_bytes = 0
+        for card in _fastest_first(self.cards):
+            if card.budget_bytes <= max(least, misfit_bytes) and self.first_slot < self.n_slots:
+                continue
+            attempt = self.attempt(**self._on(card))
+            if attempt.fits:
+                return attempt
+            misfit_bytes = max(misfit_bytes, card.budget_bytes)
+        return None
+
+    def several_cards(self) -> Attempt | None:
+        """Everything on as few cards as hold it, the ones with the most free memory."""
+        for cards in self._card_sets(smallest=2):
+            split_first = self.first_slot
+            n_cpu_moe = min(self.base.n_cpu_moe, self.n_slots)
+            found = self._refine(
+                cards, lambda search, held: search.balanced(held, split_first, n_cpu_moe), first_will_do=True
+            )
+            if found is not None:
+                return found
+        return None
+
+    def experts_in_ram(self) -> Attempt | None:
+        """All layers on the cards, as many experts as they hold, the others in RAM."""
+        if not self.may_move_experts:
+            return None
+        return self._best_of_card_sets(SplitSearch.least_experts_in_ram)
+
+    def layers_in_ram(self) -> Attempt | None:
+        """As many layers on the cards as they hold; of those the experts stay in RAM."""
+        if not self.may_move_layers or self.ram_is_short:
+            return None
+        n_cpu_moe = self.n_slots if self.may_move_experts else min(self.base.n_cpu_moe, self.n_slots)
+        return self._best_of_card_sets(lambda search, held: search.most_layers(held, n_cpu_moe))
+
+    def no_card(self) -> Attempt | None:
+        if self.ram_is_short or (self.cards and "gpu_layers" in self.fixed):
+            return None
+        attempt = self.attempt(devices=(), gpu_layers=0, tensor_split=None)
+        return attempt if attempt.fits else None
+
+    def nearest(self) -> Attempt:
+        """The attempt that misses the least; with nothing tried yet, what the user fixed on all cards."""
+        if not self.attempts:
+            self._all_cards()
+        shown = [attempt for attempt in self.attempts.values() if attempt.settings not in self._overfull]
+        return min(shown or self.attempts.values(), key=lambda attempt: attempt.shortfall_bytes)
+
+    def everything_on_cards(self, attempt: Attempt) -> bool:
+        """All layers, experts and the KV cache are on GPUs (the input embedding never is)."""
+        settings = attempt.settings
+        moved = sum(self.weights.expert_gpu_bytes[: settings.n_cpu_moe])
+        in_ram = moved or not settings.kv_offload or any(rule.endswith("=CPU") for rule in settings.override_tensor)
+        return bool(settings.devices) and settings.gpu_layers >= self.n_slots and not in_ram
+
+    def on_freed_card(self, card: CardBudget) -> Attempt | None:
+        """Everything on this card, if it would fit there with all other programs closed."""
+        if self.costs.ends(0, 0)[-1] > card.budget_bytes + card.held_bytes or self.first_slot:
+            return None
+        attempt = self.attempt(**self._on(card))
+        needed = attempt.memory.gpus[0].required_bytes
+        return attempt if needed <= card.budget_bytes + card.held_bytes else None
+
+    def _on(self, card: CardBudget) -> dict[str, object]:
+        return {"devices": (card.index,), "gpu_layers": self._ngl(self.first_slot), "tensor_split": None}
+
+    def _all_cards(self) -> Attempt:
+        if not self.cards:
+            return self.attempt(devices=(), gpu_layers=0, tensor_split=None)
+        devices = tuple(card.index for card in self.cards)
+        return self.attempt(devices=devices, gpu_layers=self._ngl(self.first_slot))
+
+    def _ngl(self, first_slot: int) -> int:
+        return ALL_LAYERS if first_slot == 0 else self.n_slots - first_slot
+
+    def _allowed_cards(self) -> tuple[CardBudget, ...]:
+        cards = self.budgets.cards
+        if "devices" in self.fixed:
+            cards = tuple(card for card in cards if card.index in self.base.devices)
+        if self.shares is not None:
+            if len(self.shares) > len(cards):
+                raise UsageError(
+                    "tensor split", f"{len(self.shares)} proportions for {len(cards)} usable GPUs"
+                )
+            cards = cards[: len(self.shares)]
+        return cards
+
+    def _card_sets(self, smallest: int) -> Iterator[tuple[CardBudget, ...]]:
+        """Sets of cards, small ones first; of each size the one with the most free memory."""
+        if self.base.split_mode == "none":
+            smallest, most = 1, 1
+        elif self.shares is not None or "split_mode" in self.fixed or "devices" in self.fixed:
+            smallest = most = len(self.cards)
+        else:
+            most = len(self.cards)
+        by_room = sorted(self.cards, key=lambda card: (-card.budget_bytes, card.index))
+        for n_cards in range(smallest, most + 1):
+            if n_cards:
+                yield tuple(sorted(by_room[:n_cards], key=lambda card: card.index))
+
+    def _best_of_card_sets(self, solve: Solver) -> Attempt | None:
+        """The most weights on the cards: all cards first, then without the smallest while that is better."""
+        best: Attempt | None = None
+        for cards in reversed(list(self._card_sets(smallest=1))):
+            found = self._refine(cards, solve)
+            if best is not None and (found is None or found.gpu_weights_bytes < best.gpu_weights_bytes):
+                break
+            best = found
+        return best
+
+    def _refine(
+        self, cards: tuple[CardBudget, ...], solve: Solver, first_will_do: bool = False
+    ) -> Attempt | None:
+        """Solve with what the cards hold besides their slots, learn that from the estimate, solve again."""
+        budgets = tuple(card.budget_bytes for card in cards)
+        search = SplitSearch(self.costs, budgets, self._shared_counts if self.shares else None)
+        held = [0] * len(cards)
+        tried: dict[Split, Attempt] = {}
+        overfull = []
+        for _ in range(MAX_ROUNDS):
+            split = solve(search, held)
+            if split is None or split in tried:
+                break
+            attempt = tried[split] = self.attempt(**self._settings_of(split, cards))
+            required = [device.required_bytes for device in attempt.memory.gpus]
+            learned = [
+                total - mine for total, mine in zip(required, split.card_bytes(self.costs), strict=True)
+            ]
+            if any(total > budget for total, budget in zip(required, budgets, strict=True)):
+                overfull.append(attempt)
+                held = [max(pair) for pair in zip(held, learned, strict=True)]
+            elif first_will_do:
+                break
+            else:
+                held = learned
+        within = [attempt for attempt in tried.values() if attempt not in overfull]
+        if within:
+            self._overfull.update(attempt.settings for attempt in overfull)
+        best = max(within, key=lambda attempt: attempt.gpu_weights_bytes, default=None)
+        if best is not None and not best.fits:
+            self.ram_is_short = True
+        return best if best is not None and best.fits else None
+
+    def _shared_counts(self, first_slot: int) -> tuple[int, ...]:
+        """Slots of each card for the user's own ``-ts``."""
+        settings = replace(
+            self.base,
+            devices=tuple(card.index for card in self.cards),
+            gpu_layers=self.n_slots - first_slot,
+            n_cpu_moe=0,
+            override_tensor=(),
+        )
+        where = assign_layers(self.shape, settings, ())
+        placed = (*where.layer_device, where.output_device)
+        return tuple(placed.count(card) for card in range(len(self.cards)))
+
+    def _settings_of(self, split: Split, cards: Sequence[CardBudget]) -> dict[str, object]:
+        counts = tuple(float(count) for count in split.counts)
+        changes: dict[str, object] = {
+            "devices": tuple(card.index for card in cards),
+            "gpu_layers": self._ngl(split.first_slot),
+            "tensor_split": self.shares or (counts if len(cards) > 1 else None),
+        }
+        if self.may_move_experts:
+            everything = split.n_cpu_moe > 0 and not any(self.costs.expert_bytes[split.n_cpu_moe :])
+            changes["n_cpu_moe"] = ALL_LAYERS if everything else split.n_cpu_moe
+            changes["override_tensor"] = tuple(partial.override for partial in split.partials)
+        return changes
+
+
+def _fastest_first(cards: Sequence[CardBudget]) -> list[CardBudget]:
+    """By memory bandwidth where it is known of all; of equally fast ones the one with the least room first."""
+    bandwidths = [card.gpu.bandwidth_bytes_per_s for card in cards]
+    comparable = None not in bandwidths
+    return sorted(
+        cards,
+        key=lambda card: (
+            -(card.gpu.bandwidth_bytes_per_s or 0) if comparable else 0,
+            card.budget_bytes,
+            card.index,
+        ),
+    )
