@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llmfit.advisor.memory.host import HostMemory
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemory:
     """The bytes of one device, split as llama.cpp itself reports them (llama_context::memory_breakdown).
 
-    ``weights``, ``kv_cache`` (with recurrent state) and ``compute`` are llama.cpp's model, context and compute
-    buffers. ``overhead`` is what the driver takes on top (GPU) or what the server keeps beside them (host).
-    ``margin`` is the doubt of the estimate: it is not counted in the total, but what decides "fits" includes it.
+    ``weights``, ``kv_cache`` (with recurrent state) and ``compute`` are llama.cpp's model, context and
+    compute buffers. ``overhead`` is what the driver takes on top (GPU) or what the server keeps beside them
+    (host). ``margin`` is the doubt of the estimate: not counted in the total, but in what decides "fits".
     """
 
     name: str
@@ -25,6 +27,8 @@ class DeviceMemory:
     margin_bytes: int
     capacity_bytes: int | None
     free_bytes: int | None
+    draft_bytes: int = 0
+    """The part of ``overhead_bytes`` that is the second context of MTP drafting."""
 
     @property
     def llama_cpp_bytes(self) -> int:
@@ -53,6 +57,8 @@ class MemoryEstimate:
     """All devices of one configuration: the GPUs that take part in order, the host last."""
 
     devices: tuple[DeviceMemory, ...]
+    host_details: HostMemory | None = None
+    """How the host's bytes lie in RAM: mapped or private, and what fills only with use."""
 
     @property
     def gpus(self) -> tuple[DeviceMemory, ...]:

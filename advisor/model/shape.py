@@ -72,12 +72,13 @@ class StateShape:
 
 
 @dataclass(frozen=True, slots=True)
-class IdleCacheLayer:
-    """An MTP block for which the main context allocates a cache that its graph never reads."""
+class MtpCacheLayer:
+    """The cache row of an MTP block: K and V elements a token."""
 
     layer: int
     k_elements: int
     v_elements: int
+    windowed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,10 @@ class ModelShape:
     mla: MlaShape | None = None
     indexer: IndexerShape | None = None
     state: StateShape | None = None
-    idle_cache_layers: tuple[IdleCacheLayer, ...] = ()
+    mtp_cache: tuple[MtpCacheLayer, ...] = ()
+    """MTP blocks with attention: the draft context of ``--spec-type draft-mtp`` caches these."""
+    mtp_in_main_cache: bool = False
+    """The main context allocates a cache for them too, although its graph never reads it (some hybrids)."""
     n_deepstack: int = 0
     n_embd_per_layer: int = 0
     """Width of per-layer embeddings (gemma3n, gemma4); 0 without."""

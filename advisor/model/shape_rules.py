@@ -15,11 +15,11 @@ from llmfit.advisor.model.architectures import ARCHITECTURES, NOT_MODELLED, Arch
 from llmfit.advisor.model.header_values import HeaderValues
 from llmfit.advisor.model.shape import (
     GraphTraits,
-    IdleCacheLayer,
     IndexerShape,
     LayerKind,
     MlaShape,
     ModelShape,
+    MtpCacheLayer,
     StateShape,
 )
 from llmfit.advisor.model.tensors import Tensor
@@ -29,6 +29,8 @@ MAX_LAYERS = 512
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 _EXPERT = re.compile(r"ffn_(up|down|gate|gate_up)_(ch|)exps\.")
 _DENSE_FFN = re.compile(r"ffn_(up|down|gate)\.weight")
+_UNFILTERED_HYBRIDS = ("no kv heads", "no kv heads, no ffn", "every layer too")
+"""Hybrid caches that create_memory gives to every block that is not recurrent, MTP blocks included."""
 _GLM_5_2_CONTEXT = 1048576
 """From this trained context on, glm-dsa shares indexers between layers (src/models/glm-dsa.cpp)."""
 
@@ -119,7 +121,8 @@ def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> Mo
         mla=_mla(header),
         indexer=_indexer(header, rule, n_layer),
         state=_state(header, rule, n_head),
-        idle_cache_layers=_idle_cache_layers(header, rule, n_layer, n_head_kv, dims, feed_forward),
+        mtp_cache=_mtp_cache(n_layer, n_head_kv, dims, windowed, feed_forward, rule),
+        mtp_in_main_cache=rule.recurrent in _UNFILTERED_HYBRIDS,
         n_deepstack=_deepstack(header),
         n_embd_per_layer=_per_layer_embedding(header),
     )
@@ -302,19 +305,17 @@ def _state(header: HeaderValues, rule: ArchitectureRule, n_head: tuple[int, ...]
     return StateShape(rule.state, conv, size * inner, kernel, inner, size, groups, rank)
 
 
-def _idle_cache_layers(
-    header: HeaderValues,
-    rule: ArchitectureRule,
+def _mtp_cache(
     n_layer: int,
     n_head_kv: tuple[int, ...],
     dims: tuple[tuple[int, int], ...],
+    windowed: tuple[bool, ...],
     feed_forward: tuple[int, ...],
-) -> tuple[IdleCacheLayer, ...]:
-    """Hybrid caches without a trunk filter give MTP blocks a cache too (llama_model::create_memory)."""
-    if rule.recurrent not in ("no kv heads", "no kv heads, no ffn", "every layer too"):
-        return ()
+    rule: ArchitectureRule,
+) -> tuple[MtpCacheLayer, ...]:
+    """MTP blocks that attend; nemotron_h marks blocks without attention by a feed-forward width."""
     return tuple(
-        IdleCacheLayer(il, dims[il][0] * n_head_kv[il], dims[il][1] * n_head_kv[il])
+        MtpCacheLayer(il, dims[il][0] * n_head_kv[il], dims[il][1] * n_head_kv[il], windowed[il])
         for il in range(n_layer, len(n_head_kv))
         if n_head_kv[il] > 0 and not (rule.recurrent == "no kv heads, no ffn" and feed_forward[il] > 0)
     )
