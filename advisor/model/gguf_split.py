@@ -43,7 +43,8 @@ def parse_split_name(name: str) -> SplitName | None:
     match = _SPLIT_NAME.fullmatch(name)
     if match is None or not match[2].isascii() or not match[3].isascii():
         return None
-    return SplitName(match[1], int(match[2]), int(match[3]))
+    name = SplitName(match[1], int(match[2]), int(match[3]))
+    return name if 1 <= name.number <= name.count else None
 
 
 def split_count(header: GgufHeader) -> int:

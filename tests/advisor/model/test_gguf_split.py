@@ -33,6 +33,9 @@ def test_split_names() -> None:
         "m-1-of-3.gguf",
         "-00001-of-00002.gguf",
         "m-00001-of-00002.gguf.part",
+        "m-00001-of-00000.gguf",
+        "m-00003-of-00002.gguf",
+        "m-00000-of-00002.gguf",
         "m-０0001-of-00002.gguf",
     ],
 )
