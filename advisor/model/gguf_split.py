@@ -43,8 +43,8 @@ def parse_split_name(name: str) -> SplitName | None:
     match = _SPLIT_NAME.fullmatch(name)
     if match is None or not match[2].isascii() or not match[3].isascii():
         return None
-    name = SplitName(match[1], int(match[2]), int(match[3]))
-    return name if 1 <= name.number <= name.count else None
+    split = SplitName(match[1], int(match[2]), int(match[3]))
+    return split if 1 <= split.number <= split.count else None
 
 
 def split_count(header: GgufHeader) -> int:
