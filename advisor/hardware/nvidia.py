@@ -95,7 +95,7 @@ class _CardReader:
         self._failed: dict[str, str] = {}
 
     def read(self, driver: str | None) -> Gpu:
-        nvml, handle = self._nvml, self._handle
+        nvml = self._nvml
         name = clean_text(self._ask("name", nvml.nvmlDeviceGetName) or "") or "NVIDIA GPU"
         uuid = self._ask("UUID", nvml.nvmlDeviceGetUUID)
         total, free, reserved, unified = self._memory()
@@ -112,7 +112,7 @@ class _CardReader:
             "pcie_width": self._ask("PCIe width", nvml.nvmlDeviceGetCurrPcieLinkWidth),
             "power_limit_w": limit_mw / 1000 if limit_mw else None,
         }
-        processes = self._processes(nvml, handle)
+        processes = self._processes()
         self._note_failures(name)
         sources = {key: "nvml" for key, value in read.items() if value is not None}
         if "bandwidth_bytes_per_s" in sources:
@@ -133,13 +133,16 @@ class _CardReader:
     def _ask(self, what: str, call: Callable[..., T], *arguments: object) -> T | None:
         nvml = self._nvml
         try:
-            return call(self._handle, *arguments)
+            answer = call(self._handle, *arguments)
         except nvml.NVMLError as error:
             if error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED):
                 raise _CardLostError from error
             self._failed[what] = clean_text(str(error))
         except UnicodeDecodeError:
             self._failed[what] = "not text"
+        else:
+            self._failed.pop(what, None)
+            return answer
         return None
 
     def _memory(self) -> tuple[int | None, int | None, int | None, bool]:
@@ -149,17 +152,14 @@ class _CardReader:
         share the system's RAM (GB10, Jetson) answer NotSupported or a total of 0.
         """
         nvml = self._nvml
-        info = None
-        with suppress(nvml.NVMLError_FunctionNotFound, AttributeError):
-            info = self._ask("memory", nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlMemory_v2)
+        info = self._ask("memory", nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlMemory_v2)
         if info is None:
             info = self._ask("memory", nvml.nvmlDeviceGetMemoryInfo)
         if info is None:
-            unified = self._failed.get("memory") == str(nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED))
+            unified = self._failed["memory"] == str(nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED))
             if unified:
                 del self._failed["memory"]
             return None, None, None, unified
-        self._failed.pop("memory", None)
         if info.total == 0:
             return None, None, None, True
         if info.total > MAX_SIZE_BYTES or info.free > info.total:
@@ -176,16 +176,19 @@ class _CardReader:
             return None
         return int(clock_mhz) * 10**6 * TRANSFERS_PER_MEMORY_CLOCK * int(bus_bits) // 8
 
-    def _processes(self, nvml: Any, handle: Any) -> tuple[VramProcess, ...]:
-        """Programs that hold memory, the largest first. A program may compute and draw: it is counted
-        once."""
+    def _processes(self) -> tuple[VramProcess, ...]:
+        """Programs that hold memory, the largest first. One that computes and draws is counted once."""
+        nvml = self._nvml
         held: dict[int, int | None] = {}
-        for call in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
-            for process in self._ask("programs", call) or ():
-                used = process.usedGpuMemory
-                held[process.pid] = max(
-                    (size for size in (held.get(process.pid), used) if size), default=None
-                )
+        for call in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+            try:
+                running = self._ask("programs", getattr(nvml, call))
+            except nvml.NVMLLibraryMismatchError:
+                # Drivers before 510 know version 2 of these calls only.
+                running = self._ask("programs", getattr(nvml, f"{call}_v2"))
+            for process in running or ():
+                known = [size for size in (held.get(process.pid), process.usedGpuMemory) if size is not None]
+                held[process.pid] = max(known, default=None)
         programs = [VramProcess(pid, _process_name(nvml, pid), used) for pid, used in held.items()]
         return tuple(sorted(programs, key=lambda program: (-(program.vram_bytes or 0), program.pid)))
 

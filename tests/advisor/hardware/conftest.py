@@ -1,0 +1,116 @@
+"""Helpers: file trees that stand for a computer, and NVML built from tests/data/fake_nvml.c."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.machine import GpuFacts, GpuLookup, Machine
+from llmfit.advisor.hardware.machine_file import machine_from_json
+from llmfit.advisor.units import GIB
+
+FAKE_NVML_SOURCE = Path(__file__).parents[2] / "data" / "fake_nvml.c"
+DETECT = """
+import json, sys
+from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.machine_file import machine_to_json
+from llmfit.advisor.hardware.nvidia import NvidiaProbe
+from llmfit.advisor.hardware.probe import detect_machine
+machine = detect_machine([HostProbe(), NvidiaProbe()], timeout_s=float(sys.argv[1]))
+print(json.dumps(machine_to_json(machine)))
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Path]:
+    """Writes files under a fresh root and returns the root."""
+
+    def write(files: Mapping[str, str | bytes]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def fake_nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with libnvidia-ml.so.1 that answers by scenario."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs Linux and a C compiler (cc) to build the stand-in for NVML")
+    folder = tmp_path_factory.mktemp("nvml")
+    command = [compiler, "-shared", "-fPIC", "-o", str(folder / "libnvidia-ml.so.1"), str(FAKE_NVML_SOURCE)]
+    subprocess.run(command, check=True, timeout=60)
+    return folder
+
+
+@pytest.fixture
+def detect_with_nvml(fake_nvml_folder: Path) -> Callable[..., Machine]:
+    """Runs detection in a new process in which pynvml loads the stand-in with a scenario."""
+
+    def detect(scenario: str, timeout_s: float = 30.0, **environ: str) -> Machine:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("CUDA_")}
+        environment |= {"FAKE_NVML": scenario, "LD_LIBRARY_PATH": str(fake_nvml_folder), **environ}
+        done = subprocess.run(
+            [sys.executable, "-c", DETECT, str(timeout_s)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return machine_from_json(json.loads(done.stdout))
+
+    return detect
+
+
+def _facts(name: str, sizes: tuple[int, ...], bandwidth_gb_s: int, **more: object) -> GpuFacts:
+    return GpuFacts(
+        id=name.lower().replace(" ", "-"),
+        name=name,
+        vendor=str(more.pop("vendor", "nvidia")),
+        backend=str(more.pop("backend", "cuda")),
+        memory_bytes_options=tuple(size * GIB for size in sizes),
+        default_memory_bytes=max(sizes, default=0) * GIB or None,
+        bandwidth_bytes_per_s=bandwidth_gb_s * 10**9,
+        fp16_flops=71 * 10**12,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+ROWS: Mapping[str, tuple[GpuFacts, ...]] = {
+    "rtx 3090": (_facts("GeForce RTX 3090", (24,), 936, compute_capability="8.6", pcie_generation=4),),
+    "rtx 3060": (_facts("GeForce RTX 3060 12 GB", (12,), 360), _facts("GeForce RTX 3060 8 GB", (8,), 240)),
+    "gtx 1060 6gb": (_facts("GeForce GTX 1060 6 GB", (6,), 192),),
+    "m4 max": (
+        _facts("Apple M4 Max (40)", (48, 64, 128), 546, vendor="apple", backend="metal", unified_memory=True),
+        _facts("Apple M4 Max (32)", (36,), 410, vendor="apple", backend="metal", unified_memory=True),
+    ),
+    "dgx spark": (_facts("GB10", (128,), 273, unified_memory=True),),
+    "strix halo": (_facts("Radeon 8060S", (), 256, vendor="amd", backend="vulkan", unified_memory=True),),
+}
+
+
+@pytest.fixture
+def lookup() -> GpuLookup:
+    """A catalogue of a few rows."""
+
+    def find(name: str) -> tuple[GpuFacts, ...]:
+        try:
+            return ROWS[name.lower().strip()]
+        except KeyError:
+            raise UsageError(f"GPU {name!r}", "not in the catalogue", "Did you mean RTX 3090?") from None
+
+    return find
