@@ -27,6 +27,8 @@ _MAKER_WORDS = frozenset(
 )
 _SERIES_WORDS = frozenset({"rtx", "gtx", "rx", "arc", "pro", "ai"})
 """What people leave out at the front: ``3090``, ``7900 XTX``, ``A6000``, ``B580``."""
+_SIZE_TOLERANCE = 0.12
+"""Drivers show up to 7 % less than the size sold (ECC, firmware, a DGX Spark's 119.7 of 128 GiB)."""
 _SAME_WORD = {"laptop": "mobile", "notebook": "mobile"}
 
 
@@ -85,6 +87,35 @@ def split_memory_size(name: str) -> tuple[str, int | None]:
     if match is None:
         return name, None
     return (name[: match.start()] + name[match.end() :]).strip(), int(match[1]) * GIB
+
+
+def match_driver_name(name: str, memory_bytes: int | None) -> GpuFacts | None:
+    """The card that a driver reports as ``name`` with ``memory_bytes`` (system RAM for unified memory).
+
+    None where the name is unknown, where it stands for several cards and the memory does not decide, and
+    where a card shows much less memory than it is sold with: a slice (MIG, vGPU) has less bandwidth, too.
+    """
+    found = _named(name)
+    fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= _SIZE_TOLERANCE]
+    if len(found) > 1:
+        fitting = [
+            facts for facts in fitting if memory_bytes and _surplus(facts, memory_bytes) <= _SIZE_TOLERANCE
+        ]
+    named = [facts for facts in fitting if name in facts.driver_names] or fitting
+    distinct = {(facts.bandwidth_bytes_per_s, facts.fp16_flops) for facts in named}
+    return named[0] if len(distinct) == 1 else None
+
+
+def _shortfall(facts: GpuFacts, memory_bytes: int | None) -> float:
+    """How far the memory is below the smallest size sold that is not below it, as a part of that size."""
+    if memory_bytes is None or not facts.memory_bytes_options:
+        return 0.0
+    return min(max(0.0, 1 - memory_bytes / size) for size in facts.memory_bytes_options)
+
+
+def _surplus(facts: GpuFacts, memory_bytes: int) -> float:
+    """How far the memory is above the nearest size sold."""
+    return min((abs(memory_bytes / size - 1) for size in facts.memory_bytes_options), default=0.0)
 
 
 def search_gpus(text: str) -> tuple[GpuFacts, ...]:

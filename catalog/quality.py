@@ -126,6 +126,91 @@ def _quality(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class QualityLoss:
+    """Expected drop in benchmark points, with the band between publishers of one file type (x/2 to 2x).
+
+    Judgement over measurements, not a measurement: show the band, never a decimal.
+    """
+
+    points: float
+    basis: str
+
+    @property
+    def low(self) -> float:
+        return self.points / 2
+
+    @property
+    def high(self) -> float:
+        return self.points * 2
+
+
+def quality_loss(
+    quantization: str, n_parameters: int, *, is_moe: bool, trained_in_it: bool = False
+) -> QualityLoss | None:
+    """What a file type of llama-quantize costs a model of that size; None where it was never measured.
+
+    ``trained_in_it``: the weights were trained in that precision (gpt-oss in MXFP4), so the published scores
+    are those of this very file.
+    """
+    if trained_in_it:
+        return QualityLoss(0.0, "trained in this precision: its published scores are scores of these weights")
+    row = _file_types().get(quantization)
+    points = cast("Mapping[str, float | None] | None", row and row["loss_points"])
+    found = points.get(_loss_class(n_parameters, is_moe)) if points else None
+    if row is None or found is None:
+        return None
+    return QualityLoss(found, str(row["loss_basis"]))
+
+
+def cache_loss(cache_type: str) -> QualityLoss | None:
+    """What a KV cache type (the same for K and V) costs; None where it was not measured."""
+    return _CACHE_LOSS.get(cache_type)
+
+
+def ranking_key(
+    quality: Quality, weights: QualityLoss | None, cache: QualityLoss | None
+) -> tuple[bool, float]:
+    """Larger is better: tested before untested, then the lower end of the ability less what is lost.
+
+    An unknown loss counts as the worst one known, so that it never lifts a model.
+    """
+    lost = sum(_WORST_POINTS if loss is None else loss.points for loss in (weights, cache))
+    return quality.is_tested, quality.lo80 - lost
+
+
+_WORST_POINTS = 45.0
+_CACHE_LOSS = {
+    "f32": QualityLoss(0.0, "the precision that the reference was measured in, or better"),
+    "f16": QualityLoss(0.0, "the precision that the reference was measured in"),
+    "bf16": QualityLoss(0.0, "the precision that the reference was measured in"),
+    "q8_0": QualityLoss(
+        0.2,
+        "mean KLD 0.0010 (Llama-3-8B, llama.cpp PR 7412) and 0.0015 (Qwen3.5-35B-A3B); MMLU-Pro 66.53 to "
+        "66.26 (Qwen3-4B-Instruct-2507); MMLU 39.99 to 39.98 (gemma-3-4b, llama.cpp PR 21551)",
+    ),
+    "q4_0": QualityLoss(
+        1.0,
+        "with rotation, as llama.cpp does since 2026-04: MMLU 39.99 to 39.65 (gemma-3-4b, PR 21551), "
+        "mean KLD 0.0081 (Qwen3.5-35B-A3B) and 0.0027 (Qwen3.5-27B), perplexity +0.22 % (Qwen3.5-4B)",
+    ),
+}
+"""Points by cache type, K = V: judgement bounded by the measurements named, read 2026-11-22."""
+
+
+def _loss_class(n_parameters: int, is_moe: bool) -> str:
+    """The class of ``loss_classes`` in quantizations.json."""
+    if is_moe:
+        return "moe"
+    return "small" if n_parameters < 4 * 10**9 else "mid" if n_parameters <= 14 * 10**9 else "large"
+
+
+@cache
+def _file_types() -> Mapping[str, Mapping[str, object]]:
+    rows = cast(Sequence[Mapping[str, object]], loader.bundled_document("quantizations.json")["rows"])
+    return {str(row["name"]): row for row in rows}
+
+
 @cache
 def _all_sources() -> tuple[Mapping[str, str], ...]:
     document = loader.bundled_document("ability_sources.json")

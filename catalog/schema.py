@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from llmfit.advisor.text import printable
+from llmfit.catalog.tensor_rows import unfold
 
 MAX_TEXT = 2000
 MAX_ELEMENTS = 2**48
@@ -105,6 +106,11 @@ class HeaderRow(_Row):
     tensors: Annotated[list[TensorRow], Field(min_length=1, max_length=20_000)]
     file_bytes: Bytes
     quantization: Text
+
+    @model_validator(mode="after")
+    def _tensors_can_exist(self) -> Self:
+        unfold([row.model_dump() for row in self.tensors])
+        return self
 
 
 class ModelRow(_Row):

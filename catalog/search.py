@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 _TUNING_WORDS = frozenset({"instruct", "it", "chat"})
@@ -48,7 +48,7 @@ def best_matches(query: str, ids: Sequence[str]) -> tuple[str, ...]:
         return ()
     untuned = _untuned_key(query)
     tails = {model_id: tail(model_id) for model_id in ids}
-    readings = (
+    readings: tuple[Callable[[str], bool], ...] = (
         lambda model_id: name_key(model_id) == wanted,
         lambda model_id: name_key(tails[model_id]) == wanted,
         lambda model_id: _untuned_key(tails[model_id]) == untuned,

@@ -1,0 +1,160 @@
+"""From a row, a GGUF header or a spec to the Model that every judgement takes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from llmfit.advisor.errors import NotModelledError
+from llmfit.advisor.model.gguf import GgufHeader
+from llmfit.advisor.model.mixing import quantize_layout
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.model.quantization import FILE_TYPE_BY_ID, FILE_TYPES, TENSOR_TYPES, file_type
+from llmfit.advisor.model.shape import ModelShape, shape_from_header
+from llmfit.advisor.model.tensors import Tensor, TensorShape
+from llmfit.catalog import loader
+from llmfit.catalog.models import CatalogModel, exact_file, gguf_repo, model_row
+from llmfit.catalog.tensor_rows import unfold
+
+COMPUTED = "computed: the tensors, without the file's header"
+_SIZE_SOURCE = {"gguf": "measured: the size of the file", "hf": "published: the hub's listing"}
+_FILE_TYPE_LIKE = frozenset(FILE_TYPES) | {"Q3_K", "Q4_K", "Q5_K", "MXFP4"}
+_BLOCK = re.compile(r"blk\.(\d+)\.")
+_LOOKED_UP = frozenset({"per_layer_token_embd.weight"})
+"""Tables of which a token reads one row, besides an input embedding that is not the output matrix, too."""
+
+
+def build_model(entry: CatalogModel, quant: str) -> Model:
+    """The model of a row in one quantisation, mixed as llama-quantize does with an importance matrix.
+
+    A published size that is known to the byte wins for ``file_bytes``. Raises UsageError for an unknown
+    quantisation, NotModelledError for a model whose tensors or memory rules are not known.
+    """
+    quantization = file_type(quant).name
+    metadata, shapes, kept = _layout(entry)
+    tensors = kept if kept and quantization == _own_quantization(entry) else None
+    if tensors is None:
+        tensors = quantize_layout(metadata, shapes, quantization, imatrix=True)
+    shape = shape_from_header(metadata, tensors)
+    published = exact_file(entry, quantization)
+    size_bytes = published.bytes if published else sum(tensor.n_bytes for tensor in tensors)
+    size_source = f"published: {published.source}" if published else COMPUTED
+    return Model(
+        id=entry.id,
+        shape=shape,
+        tensors=tensors,
+        quantization=quantization,
+        source="catalog",
+        launch_args=_launch_args(entry, quantization),
+        n_parameters=entry.parameters.text,
+        n_active_parameters=entry.parameters.active,
+        file_bytes=size_bytes,
+        file_bytes_source=size_source,
+    )
+
+
+def default_quantization(entry: CatalogModel) -> str:
+    """What to take where nobody asked: the file's own, the format a model was trained in, else Q4_K_M."""
+    own = _own_quantization(entry)
+    if own:
+        return own
+    return "MXFP4_MOE" if entry.architecture == "gpt-oss" else "Q4_K_M"
+
+
+def model_from_header(
+    header: GgufHeader, model_id: str, launch_args: tuple[str, ...], source: str = "gguf"
+) -> Model:
+    """The model that a file's header describes; ``source`` is ``gguf`` or ``hf``.
+
+    Raises NotModelledError for an architecture whose memory rules are not known.
+    """
+    shape = shape_from_header(header.metadata, header.tensors)
+    return Model(
+        id=model_id,
+        shape=shape,
+        tensors=header.tensors,
+        quantization=quantization_name(header.metadata, header.tensors),
+        source=source,
+        launch_args=launch_args,
+        n_parameters=sum(tensor.n_elements for tensor in header.tensors),
+        n_active_parameters=active_parameters(shape, header.tensors),
+        file_bytes=header.file_bytes,
+        file_bytes_source="measured: the size of the file"
+        if source == "gguf"
+        else "published: the hub's listing",
+    )
+
+
+def quantization_name(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> str:
+    """``general.file_type``, or the file type that the tensors suggest where it is missing or left over.
+
+    A number of F16 in a file of quantised blocks is left over from the conversion. llama.cpp guesses from the
+    type of most tensors (llama_model_loader); here it is the type of most block weights, which is right for
+    experts in MXFP4 and beside large embedding tables, too.
+    """
+    number = metadata.get("general.file_type")
+    types: Counter[str] = Counter()
+    for tensor in tensors:
+        if tensor.name.startswith("blk."):
+            types[tensor.type_name] += tensor.n_elements
+    usual = types.most_common(1)[0][0] if types else "unknown"
+    stated = FILE_TYPE_BY_ID.get(number) if isinstance(number, int) else None
+    if stated is not None and _is_quantized(stated.base_type) == _is_quantized(usual):
+        return stated.name
+    return file_type(usual).name if usual in _FILE_TYPE_LIKE else usual
+
+
+def _is_quantized(type_name: str) -> bool:
+    return type_name in TENSOR_TYPES and TENSOR_TYPES[type_name].is_quantized
+
+
+def active_parameters(shape: ModelShape, tensors: Sequence[Tensor]) -> int:
+    """Parameters that one decoded token reads.
+
+    Of routed experts the used share; no MTP block; no table of which only a row is read.
+    """
+    skipped = _LOOKED_UP if shape.traits.tied_embeddings else _LOOKED_UP | {"token_embd.weight"}
+    active = 0
+    for tensor in tensors:
+        block = _BLOCK.match(tensor.name)
+        if tensor.name in skipped or (block and int(block[1]) >= shape.n_layer):
+            continue
+        if "_exps." in tensor.name and shape.n_expert:
+            active += tensor.n_elements * shape.n_expert_used // shape.n_expert
+        else:
+            active += tensor.n_elements
+    return active
+
+
+def _layout(
+    entry: CatalogModel,
+) -> tuple[Mapping[str, object], Sequence[TensorShape], tuple[Tensor, ...] | None]:
+    """Metadata and tensor shapes of a row, and the very tensors where the row was made from a file."""
+    row = model_row(entry.id)
+    header = cast("Mapping[str, object] | None", row.get("header"))
+    if header is not None:
+        tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
+        shapes = tuple(TensorShape(tensor.name, tensor.dims) for tensor in tensors)
+        return cast(Mapping[str, object], header["metadata"]), shapes, tensors
+    architecture = loader.bundled_row(loader.ARCHITECTURES, entry.id)
+    if architecture is None:
+        why = "the catalogue does not know its tensors"
+        raise NotModelledError(f"model {entry.id}", why, "Name a GGUF file of it, or hf:OWNER/REPO.")
+    metadata = cast(Mapping[str, object], architecture["metadata"])
+    options = cast(Mapping[str, object], architecture.get("options") or {})
+    from llmfit.advisor.model.layout import lay_out
+
+    return metadata, lay_out(metadata, options), None
+
+
+def _own_quantization(entry: CatalogModel) -> str | None:
+    header = cast("Mapping[str, object] | None", model_row(entry.id).get("header"))
+    return None if header is None else str(header["quantization"])
+
+
+def _launch_args(entry: CatalogModel, quantization: str) -> tuple[str, ...]:
+    """``-hf`` where a repository is known, else a file name that people replace by their own."""
+    repo = gguf_repo(entry, quantization)
+    return ("-hf", f"{repo}:{quantization}") if repo else ("-m", f"{entry.name}-{quantization}.gguf")
