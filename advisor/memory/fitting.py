@@ -1,8 +1,8 @@
 """The best layout of one model on one machine: which cards, which layers, which experts in RAM, and why.
 
-In order of preference: one card, several cards, experts in RAM, layers in RAM, no GPU at all. The first that fits
-is taken; "fits" means that the estimate with its margin (``DeviceMemory.required_bytes``) stays within what is
-free on every card and in RAM. docs/placement.md compares this with llama.cpp's own ``--fit``.
+In order of preference: one card, several cards, experts in RAM, layers in RAM, no GPU at all. The first that
+fits is taken; "fits" means that the estimate with its margin (``DeviceMemory.required_bytes``) stays within
+what is free on every card and in RAM. docs/placement.md compares this with llama.cpp's own ``--fit``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.units import MIB, format_gib
 
 FITS_GPU = "fits_gpu"
 FITS_OFFLOAD = "fits_offload"
 FITS_CPU = "fits_cpu"
 DOES_NOT_FIT = "does_not_fit"
+PROMPT_CACHE_STEP_BYTES = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,9 @@ def find_layout(
     found = next((attempt for attempt in (one() for one in tries) if attempt is not None), None)
     attempt = found or search.nearest()
     verdict = _verdict(search, attempt)
-    reasons = layout_reasons(search, attempt, everything_on_gpu=verdict == FITS_GPU)
-    return Layout(attempt.settings, attempt.memory, verdict, attempt.shortfall_bytes, reasons)
+    settings, cache_reason = _with_room_for_prompts(search, attempt)
+    reasons = layout_reasons(search, attempt, everything_on_gpu=verdict == FITS_GPU) + cache_reason
+    return Layout(settings, attempt.memory, verdict, attempt.shortfall_bytes, reasons)
 
 
 def largest_context(
@@ -108,3 +111,21 @@ def _verdict(search: LayoutSearch, attempt: Attempt) -> str:
     if attempt.gpu_weights_bytes == 0:
         return FITS_CPU
     return FITS_GPU if search.everything_on_cards(attempt) else FITS_OFFLOAD
+
+
+def _with_room_for_prompts(search: LayoutSearch, attempt: Attempt) -> tuple[LaunchSettings, tuple[str, ...]]:
+    """llama-server's prompt cache fills with use (``--cache-ram``): limit it to the RAM that is left."""
+    settings = attempt.settings
+    left_bytes = search.budgets.ram_left_bytes(attempt.memory)
+    if (
+        not attempt.fits
+        or left_bytes is None
+        or settings.cache_ram_bytes <= left_bytes
+        or "cache_ram_bytes" in search.fixed
+    ):
+        return settings, ()
+    limit_bytes = left_bytes // PROMPT_CACHE_STEP_BYTES * PROMPT_CACHE_STEP_BYTES
+    reason = (
+        f"The server's prompt cache is limited to the {format_gib(limit_bytes)} of RAM that are left (-cram)."
+    )
+    return replace(settings, cache_ram_bytes=limit_bytes), (reason,)

@@ -10,7 +10,7 @@ from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
 from llmfit.advisor.units import GIB, format_gib
 
 RAM_RESERVE_BYTES = GIB
-"""Left free of what is available in RAM, so that the system does not start to swap. A choice, not a measurement."""
+"""Left free of what is available in RAM, so that the system does not swap. A choice, not a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +57,36 @@ class Budgets:
         return max(0, device.required_bytes - (card.budget_bytes if card else 0))
 
     def ram_shortfall_bytes(self, memory: MemoryEstimate) -> int:
-        """What is missing in RAM, of which unified GPUs take their part beyond what is missing on them already."""
+        """What is missing in RAM, of which unified GPUs take what is not already missing on them."""
+        left_bytes = self.ram_left_bytes(memory)
+        return 0 if left_bytes is None else max(0, -left_bytes)
+
+    def ram_left_bytes(self, memory: MemoryEstimate) -> int | None:
+        """What stays free in RAM beyond the reserve, negative where it is not enough."""
         if self.ram_bytes is None:
-            return 0
+            return None
         taken = memory.host.required_bytes
         for device in memory.gpus:
             card = self.by_index.get(-1 if device.gpu_index is None else device.gpu_index)
             if card is not None and card.gpu.unified_memory:
                 taken += min(device.required_bytes, card.budget_bytes)
-        return max(0, taken - self.ram_bytes)
+        return self.ram_bytes - taken
 
 
 def machine_budgets(machine: Machine) -> Budgets:
     """The cards llama.cpp would use together, and what is free on them and in RAM.
 
-    Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and one
-    llama-server speaks to one backend: the one with the most memory.
+    Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and
+    one llama-server speaks to one backend: the one with the most memory.
     """
     notes: list[str] = []
     known = [card for gpu in machine.gpus if (card := _card(gpu, notes)) is not None]
     own_memory = [card for card in known if not card.gpu.unified_memory]
-    for card in known:
-        if own_memory and card not in own_memory:
-            notes.append(f"{card.label} ({card.gpu.name}) shares the system's RAM and is left out.")
+    notes += [
+        f"{card.label} ({card.gpu.name}) shares the system's RAM and is left out."
+        for card in known
+        if own_memory and card not in own_memory
+    ]
     known = own_memory or known
     backends = {card.gpu.backend for card in known}
     if len(backends) > 1:

@@ -16,7 +16,7 @@ from llmfit.advisor.model.shape import ModelShape
 def slot_costs(shape: ModelShape, weights: WeightTable, settings: LaunchSettings) -> SlotCosts:
     """What each block and the output take on a card, with the tensors that ``-ot`` moves to RAM left out.
 
-    A search aid: overhead, compute buffers and what depends on the neighbouring layers come from the estimate.
+    A search aid: overhead, compute buffers and what depends on neighbouring layers come from the estimate.
     """
     cache = _layer_cache_bytes(shape, settings)
     moved = _moved_to_ram(weights, settings)
@@ -33,7 +33,7 @@ def slot_costs(shape: ModelShape, weights: WeightTable, settings: LaunchSettings
 
 
 def _layer_cache_bytes(shape: ModelShape, settings: LaunchSettings) -> tuple[int, ...]:
-    """KV cache and state of each block on a card: the cache rule, asked with every block on a device of its own."""
+    """KV cache and state of each block on a card: the cache rule, asked with each block on its own device."""
     n_blocks = shape.n_layer_all
     if not settings.kv_offload:
         return (0,) * n_blocks

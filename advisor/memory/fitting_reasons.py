@@ -31,8 +31,8 @@ def _decision(search: LayoutSearch, attempt: Attempt) -> str:
     largest = max(search.budgets.cards, key=lambda card: card.budget_bytes)
     counts = ", ".join(f"{count:g}" for count in attempt.settings.tensor_split or ())
     return (
-        f"No single card holds it (the largest has {format_gib(largest.budget_bytes)} free), so the layers are "
-        f"split over {where}, by what is free there (-ts {counts})."
+        f"No single card holds it (the largest has {format_gib(largest.budget_bytes)} free), so the layers "
+        f"are split over {where}, by what is free there (-ts {counts})."
     )
 
 
@@ -60,7 +60,9 @@ def _what_is_in_ram(search: LayoutSearch, attempt: Attempt) -> str:
         said.append("-ot keeps what it names in RAM")
     elif settings.override_tensor:
         parts = len(settings.override_tensor)
-        said.append(f"a part of the experts of {'one block' if parts == 1 else f'{parts} blocks'} is in RAM (-ot)")
+        said.append(
+            f"a part of the experts of {'one block' if parts == 1 else f'{parts} blocks'} is in RAM (-ot)"
+        )
     if not settings.kv_offload:
         said.append("the KV cache is in RAM")
     text = ", ".join(said) or "a part is in RAM"
@@ -88,9 +90,9 @@ def _shortfall(search: LayoutSearch, attempt: Attempt) -> str:
     missing = search.budgets.ram_shortfall_bytes(attempt.memory)
     if missing:
         parts.append(f"{format_gib(missing)} of RAM")
-    where = f" ({' and '.join(parts)})" if len(parts) > 1 else f": {parts[0]}" if parts else ""
-    total = format_gib(attempt.shortfall_bytes)
-    return f"It does not fit: {total} are missing{where}." if len(parts) != 1 else f"It does not fit, missing{where}."
+    if len(parts) == 1:
+        return f"It does not fit: {parts[0]} are missing."
+    return f"It does not fit: {format_gib(attempt.shortfall_bytes)} are missing ({' and '.join(parts)})."
 
 
 def _after_closing(search: LayoutSearch) -> list[str]:

@@ -113,12 +113,13 @@ class LayoutSearch:
 
     def several_cards(self) -> Attempt | None:
         """Everything on as few cards as hold it, the ones with the most free memory."""
+        first_slot, n_cpu_moe = self.first_slot, min(self.base.n_cpu_moe, self.n_slots)
+
+        def solve(search: SplitSearch, held: Sequence[int]) -> Split | None:
+            return search.balanced(held, first_slot, n_cpu_moe)
+
         for cards in self._card_sets(smallest=2):
-            split_first = self.first_slot
-            n_cpu_moe = min(self.base.n_cpu_moe, self.n_slots)
-            found = self._refine(
-                cards, lambda search, held: search.balanced(held, split_first, n_cpu_moe), first_will_do=True
-            )
+            found = self._refine(cards, solve, first_will_do=True)
             if found is not None:
                 return found
         return None
@@ -153,7 +154,11 @@ class LayoutSearch:
         """All layers, experts and the KV cache are on GPUs (the input embedding never is)."""
         settings = attempt.settings
         moved = sum(self.weights.expert_gpu_bytes[: settings.n_cpu_moe])
-        in_ram = moved or not settings.kv_offload or any(rule.endswith("=CPU") for rule in settings.override_tensor)
+        in_ram = (
+            moved
+            or not settings.kv_offload
+            or any(rule.endswith("=CPU") for rule in settings.override_tensor)
+        )
         return bool(settings.devices) and settings.gpu_layers >= self.n_slots and not in_ram
 
     def on_freed_card(self, card: CardBudget) -> Attempt | None:
@@ -272,7 +277,7 @@ class LayoutSearch:
 
 
 def _fastest_first(cards: Sequence[CardBudget]) -> list[CardBudget]:
-    """By memory bandwidth where it is known of all; of equally fast ones the one with the least room first."""
+    """By memory bandwidth where it is known of all; of equally fast cards the one with least room first."""
     bandwidths = [card.gpu.bandwidth_bytes_per_s for card in cards]
     comparable = None not in bandwidths
     return sorted(

@@ -1,8 +1,8 @@
 """Which layers go to which card, and which experts to RAM: arithmetic on a table of bytes per layer.
 
 A *slot* is what ``-ngl`` counts: the blocks of the model in order, then the output. llama.cpp gives the cards
-contiguous runs of slots (llama-model.cpp, load_tensors); with ``-ts`` set to the number of slots of each card the
-runs are exactly these, because the proportions are divided by the same number as the slot index.
+contiguous runs of slots (llama-model.cpp, load_tensors); with ``-ts`` set to the number of slots of each card
+the runs are exactly these, because the proportions are divided by the same number as the slot index.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 WAYS_TRIED = 8
 """Blocks looked at for the one that is split: enough to meet every mix of types (Q4_K_M alternates)."""
@@ -29,8 +29,8 @@ class PartialBlock:
 class SlotCosts:
     """What each slot takes on the card that holds it.
 
-    ``slot_bytes`` (weights and KV cache) with all experts; ``expert_bytes`` is the part of it that goes to RAM
-    with the experts of that block; ``partials`` are the ways to leave only some of them in RAM, smallest first.
+    ``slot_bytes`` (weights and KV cache) with all experts; ``expert_bytes`` is the part of it that goes to
+    RAM with the experts of that block; ``partials`` are the ways to leave only some of them there.
     """
 
     slot_bytes: tuple[int, ...]
@@ -69,7 +69,7 @@ class Split:
         """What the slots of each card take there."""
         ends = costs.ends(self.first_slot, self.n_cpu_moe)
         borders = list(accumulate(self.counts, initial=0))
-        sizes = [ends[stop] - ends[start] for start, stop in zip(borders, borders[1:], strict=False)]
+        sizes = [ends[stop] - ends[start] for start, stop in pairwise(borders)]
         for partial in self.partials:
             card = bisect_right(borders, partial.block - self.first_slot) - 1
             sizes[card] -= partial.ram_bytes
@@ -81,31 +81,32 @@ class SplitSearch:
     """Finds splits over cards with ``budgets`` bytes each.
 
     Where the user fixed ``-ts``, ``fixed_counts`` says how many slots each card gets for a first slot.
-    The methods take ``fixed``: what each card holds whatever its slots are (compute buffers, overhead, margin).
+    The methods take ``held``: what each card holds whatever its slots are (compute buffers, overhead,
+    margin).
     """
 
     costs: SlotCosts
     budgets: tuple[int, ...]
     fixed_counts: Callable[[int], tuple[int, ...]] | None = None
 
-    def balanced(self, fixed: Sequence[int], first_slot: int = 0, n_cpu_moe: int = 0) -> Split | None:
+    def balanced(self, held: Sequence[int], first_slot: int = 0, n_cpu_moe: int = 0) -> Split | None:
         """The split that keeps the fullest card as empty as possible, as a share of its budget."""
-        best = self._fill(self._room(fixed), first_slot, n_cpu_moe)
+        best = self._fill(self._room(held), first_slot, n_cpu_moe)
         low, high = 0.0, 1.0
         for _ in range(10):
             if best is None or self.fixed_counts is not None:
                 break
             middle = (low + high) / 2
-            split = self._fill(self._room(fixed, middle), first_slot, n_cpu_moe)
+            split = self._fill(self._room(held, middle), first_slot, n_cpu_moe)
             if split is None:
                 low = middle
             else:
                 best, high = split, middle
         return best
 
-    def least_experts_in_ram(self, fixed: Sequence[int]) -> Split | None:
+    def least_experts_in_ram(self, held: Sequence[int]) -> Split | None:
         """All slots on the cards, the fewest bytes of experts in RAM; None if all of them are too few."""
-        room = self._room(fixed)
+        room = self._room(held)
         n_slots = self.costs.n_slots
         start = self._first(n_slots, lambda n: self._fill(room, 0, n, partial=True) is not None)
         best: Split | None = None
@@ -118,15 +119,15 @@ class SplitSearch:
                 best, fewest = split, split.expert_ram_bytes(self.costs)
         return best
 
-    def most_layers(self, fixed: Sequence[int], n_cpu_moe: int = 0) -> Split | None:
+    def most_layers(self, held: Sequence[int], n_cpu_moe: int = 0) -> Split | None:
         """As many slots on the cards as their room allows, the first ones in RAM; None if not even one."""
-        room = self._room(fixed)
+        room = self._room(held)
         n_slots = self.costs.n_slots
         start = self._first(n_slots, lambda first: self._fill(room, first, n_cpu_moe) is not None)
-        return self.balanced(fixed, start, n_cpu_moe) if start < n_slots else None
+        return self.balanced(held, start, n_cpu_moe) if start < n_slots else None
 
-    def _room(self, fixed: Sequence[int], share: float = 1.0) -> list[int]:
-        return [int(budget * share) - taken for budget, taken in zip(self.budgets, fixed, strict=True)]
+    def _room(self, held: Sequence[int], share: float = 1.0) -> list[int]:
+        return [int(budget * share) - taken for budget, taken in zip(self.budgets, held, strict=True)]
 
     @staticmethod
     def _first(end: int, holds: Callable[[int], bool]) -> int:
@@ -170,7 +171,7 @@ class SplitSearch:
         return Split(first_slot, tuple(counts), n_cpu_moe, tuple(partials)) if start == n_slots else None
 
     def _partial_block(self, blocks: range, need_bytes: int) -> PartialBlock | None:
-        """Of the first of these blocks, the least of its experts whose absence makes room for one slot more."""
+        """Of the first of these blocks, the fewest experts whose absence makes room for one more slot."""
         ways = (way for block in blocks[:WAYS_TRIED] for way in self.costs.partials[block])
         enough = (way for way in ways if way.ram_bytes >= need_bytes)
         return min(enough, key=lambda way: (way.ram_bytes, way.block), default=None)
