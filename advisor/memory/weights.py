@@ -76,6 +76,8 @@ class PlacedTensor:
     layer: int
     gpu_bytes: int
     host_bytes: int
+    type_name: str
+    dims: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         host = pad(tensor.n_bytes, HOST_ALIGNMENT_BYTES)
         on_gpu = not (tensor.type_name in _NOT_ON_GPU and len(tensor.dims) > 1)
         gpu = gpu_tensor_bytes(tensor.type_name, tensor.dims[0], tensor.n_bytes) if on_gpu else 0
-        placed.append(PlacedTensor(tensor.name, layer, gpu, host))
+        placed.append(PlacedTensor(tensor.name, layer, gpu, host, tensor.type_name, tensor.dims))
         matrices[tensor.name] = tensor.n_bytes
     embedding = next((t for t in placed if t.name == "token_embd.weight"), None)
     tied = embedding if shape.traits.tied_embeddings else None

@@ -1,0 +1,107 @@
+"""What the tensor list of a model does not tell about its graph: one row per architecture that differs.
+
+Read from ``src/models/*.cpp`` of llama.cpp b11434. Presence of norms, biases, gates and shared experts is taken
+from the tensors themselves; element-wise operations that overwrite their operand cost nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from llmfit.advisor.memory.compute.feed_forward import Routing
+
+_SIGMOID = Routing("sigmoid")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """``crop``: where rows without an output are dropped: in the last ``layer``, ``before norm`` or ``after norm``.
+
+    ``gate``: how attention output is gated: ``""``, ``width`` (one value an element), ``head`` (one a head).
+    """
+
+    layer_norm: bool = False
+    crop: str = "layer"
+    positions: int = 1
+    embedding: str = ""
+    """``scaled``: token rows are multiplied by a factor of their own; ``scale``: all rows by one."""
+    norm_after_rope: bool = False
+    norm_without_weight: bool = False
+    q_scale: bool = False
+    v_norm: bool = False
+    temperature: bool = False
+    """Queries are multiplied by a per-token factor."""
+    routing: Routing = Routing()
+    activation_steps: int = 1
+    dense_beside_experts: bool = False
+    residual_first: bool = False
+    mixed_input: bool = True
+    alibi: bool = False
+    score_passes: int = 0
+    gate: str = ""
+    parallel_norm: bool = False
+    """With a parallel residual the feed-forward has a norm of its own where the tensor exists (falcon, gptneox)."""
+
+
+_DEFAULT = Family()
+_AFTER_NORM = Family(crop="after norm")
+_MROPE = Family(positions=4)
+_DELTA = Family(positions=4, crop="after norm")
+_LAYER_NORM = Family(layer_norm=True)
+
+_FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("qwen2vl", "qwen3vl", "qwen3vlmoe", "paddleocr", "hunyuan_vl"), _MROPE),
+    **dict.fromkeys(("qwen35", "qwen35moe"), _DELTA),
+    **dict.fromkeys(
+        ["starcoder2", "gptneox", "phi2", "command-r", "orion", "nemotron", "codeshell", "stablelm", "olmo", "falcon", "jais2", "starcoder"],
+        _LAYER_NORM,
+    ),
+    "cohere2": _LAYER_NORM,
+    "cohere2moe": Family(layer_norm=True, routing=_SIGMOID),
+    "bloom": Family(layer_norm=True, alibi=True),
+    "mpt": Family(layer_norm=True, alibi=True),
+    "gpt2": _LAYER_NORM,
+    "dbrx": Family(layer_norm=True),
+    "gemma": Family(embedding="scaled", q_scale=True),
+    "gemma2": Family(embedding="scaled", q_scale=True, score_passes=1),
+    "gemma3": Family(embedding="scaled", q_scale=True),
+    "gemma3n": Family(embedding="scaled", v_norm=True),
+    "gemma4": Family(embedding="scaled", v_norm=True, crop="after norm"),
+    **dict.fromkeys(("granite", "granitemoe", "granitehybrid", "minicpm"), Family(embedding="scale")),
+    "afmoe": Family(embedding="scale", routing=_SIGMOID, gate="width"),
+    "hunyuan-moe": Family(norm_after_rope=True),
+    "hunyuan-dense": Family(norm_after_rope=True),
+    "gpt-oss": Family(crop="before norm", routing=Routing("softmax of the chosen", normalised=False)),
+    "llama4": Family(
+        norm_without_weight=True,
+        temperature=True,
+        routing=Routing("sigmoid", normalised=False, weight_before=True),
+    ),
+    "mistral3": Family(temperature=True),
+    "deepseek2": Family(routing=_SIGMOID),
+    "mistral4": Family(temperature=True, routing=Routing("softmax", strict_down=True)),
+    "glm4moe": Family(routing=_SIGMOID),
+    "bailingmoe2": Family(routing=_SIGMOID),
+    "minimax-m2": Family(routing=_SIGMOID),
+    "dots1": Family(routing=_SIGMOID),
+    "exaone-moe": Family(routing=_SIGMOID),
+    "lfm2moe": Family(routing=_SIGMOID, residual_first=True),
+    "lfm2": Family(residual_first=True),
+    "jamba": Family(residual_first=True, routing=Routing(normalised=False)),
+    "kimi-linear": Family(routing=_SIGMOID),
+    "mimo2": Family(routing=_SIGMOID),
+    "step35": Family(routing=_SIGMOID, gate="head", crop="before norm"),
+    "laguna": Family(routing=_SIGMOID, gate="head"),
+    "qwen2moe": Family(routing=Routing(normalised=False)),
+    "olmoe": Family(routing=Routing(normalised=False)),
+    "nemotron_h": Family(crop="after norm", activation_steps=2),
+    "nemotron_h_moe": Family(crop="after norm", activation_steps=2, routing=Routing("sigmoid", steps=2)),
+    "qwen3next": _AFTER_NORM,
+}
+FAMILIES: Mapping[str, Family] = MappingProxyType(_FAMILIES)
+
+
+def family_of(architecture: str) -> Family:
+    return FAMILIES.get(architecture, _DEFAULT)
