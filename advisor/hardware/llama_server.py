@@ -11,6 +11,7 @@ from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import LlamaServer
 
 ASK_TIMEOUT_S = 5.0
+_BACKEND_OF_DEVICE = {"mtl": "metal"}
 _BUILD = re.compile(r"build (\d+)|version: (\d+) \(")
 _DEVICE = re.compile(r"^\s+([A-Za-z]+)(\d+): ", re.MULTILINE)
 
@@ -32,7 +33,8 @@ def ask_llama_server(server: LlamaServer, timeout_s: float = ASK_TIMEOUT_S) -> L
     number = int(build[1] or build[2]) if build else 0
     listed = _output(server.path, "--list-devices", timeout_s)
     devices = tuple(f"{kind}{index}" for kind, index in _DEVICE.findall(listed))
-    backends = tuple(dict.fromkeys(device.rstrip("0123456789").lower() for device in devices))
+    kinds = [device.rstrip("0123456789").lower() for device in devices]
+    backends = tuple(dict.fromkeys(_BACKEND_OF_DEVICE.get(kind, kind) for kind in kinds))
     return replace(
         server,
         version=clean_text(found[1]) if found else None,
