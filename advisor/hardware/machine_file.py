@@ -13,6 +13,18 @@ from llmfit.advisor.hardware.machine import Cpu, Gpu, LlamaServer, Machine, Memo
 
 SCHEMA = "llmfit.hardware/1"
 MAX_FILE_BYTES = 4 * 2**20
+_REASONS = {
+    "int_type": "not a whole number",
+    "float_type": "not a number",
+    "bool_type": "not true or false",
+    "string_type": "not text",
+    "tuple_type": "not a list",
+    "dict_type": "not an object",
+    "model_type": "not an object with fields",
+    "missing": "is missing",
+    "string_pattern_mismatch": f"not {SCHEMA}",
+}
+"""Words for what pydantic calls these errors; its own words do for the rest."""
 _HINT = "Write one with: llmfit hardware --json."
 
 
@@ -113,9 +125,10 @@ def machine_from_json(document: object, what: str = "machine") -> Machine:
         read = MachineDocument.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        reason = clean_text(f"{_field_name(first['loc'])}: {first['msg'].removeprefix('Value error, ')}")
+        reason = _REASONS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        where = _field_name(first["loc"])
         raise UsageError(
-            what, reason[:1].lower() + reason[1:] if not first["loc"] else reason, _HINT
+            what, f"{where}: {clean_text(reason)}" if where else clean_text(reason), _HINT
         ) from error
     return Machine(
         os=clean_text(read.os),
@@ -141,8 +154,8 @@ def _gpu(position: int, fields: dict[str, Any]) -> Gpu:
 
 
 def _field_name(location: tuple[int | str, ...]) -> str:
-    """``gpus[0].vram_total_bytes``."""
+    """``gpus[0].vram_total_bytes``; empty for the document itself."""
     name = ""
     for part in location:
         name += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return name.lstrip(".") or "the document"
+    return name.lstrip(".")

@@ -115,13 +115,13 @@ def changed(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "field"),
     [
-        (changed(ram__total_bytes="64GiB"), "ram.total_bytes"),
+        (changed(ram__total_bytes="64GiB"), "ram.total_bytes: not a whole number"),
         (changed(ram__total_bytes=1.5), "ram.total_bytes"),
         (changed(ram__total_bytes=True), "ram.total_bytes"),
         (changed(ram__total_bytes=-1), "ram.total_bytes"),
         (changed(ram__total_bytes=2**60), "ram.total_bytes"),
         (changed(ram__bandwidth_bytes_per_s=0), "ram.bandwidth_bytes_per_s"),
-        (changed(gpus=3), "gpus"),
+        (changed(gpus=3), "gpus: not a list"),
         (changed(gpus__0__vendor="matrox"), "gpus[0].vendor"),
         (changed(gpus__0__name=None), "gpus[0].name"),
         (changed(gpus__1__vram_free_bytes="all"), "gpus[1].vram_free_bytes"),
@@ -133,11 +133,11 @@ def changed(**values: Any) -> dict[str, Any]:
         (changed(gpus__0__processes__0__pid="x\x1b[2J\n"), "gpus[0].processes[0].pid"),
         (changed(gpus__1__index=0), "two GPUs have the same index"),
         (changed(gpus=[{"name": "x", "vendor": "nvidia", "backend": "cuda"}] * 17), "gpus"),
-        (changed(schema="llmfit.hardware/2"), "schema"),
+        (changed(schema="llmfit.hardware/2"), "schema: not llmfit.hardware/1"),
         (changed(notes=[1]), "notes[0]"),
-        ([], "the document"),
-        ("text", "the document"),
-        (None, "the document"),
+        ([], "not an object"),
+        ("text", "not an object"),
+        (None, "not an object"),
     ],
 )
 def test_a_wrong_field_is_named_in_one_line(document: object, field: str) -> None:
