@@ -10,8 +10,8 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.tui.live_advice import LiveAdvice
 from llmfit.tui.screens.advisor import AdvisorScreen
-from llmfit.tui.session import LiveAdvice, MachineValues
 
 
 class LlmfitApp(App[None]):
@@ -19,8 +19,15 @@ class LlmfitApp(App[None]):
 
     TITLE = "llmfit"
     CSS_PATH = "app.tcss"
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-normal"), (140, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-short"), (34, "-tall")]
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-narrow"),
+        (100, "-normal"),
+        (140, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-short"),
+        (34, "-tall"),
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit", show=False),
         Binding("question_mark", "help", "help", key_display="?"),
@@ -45,7 +52,7 @@ def run_app(parsed: argparse.Namespace) -> int:
     """Opens the app on this machine, or on the simulated one that the options describe."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LlmfitError("llmfit", "the app needs a terminal", "In a script use llmfit recommend --json.")
-    advice = LiveAdvice(MachineValues(vars(parsed)))
+    advice = LiveAdvice(vars(parsed))
     app = LlmfitApp(advice)
     app.run()
     return app.return_code or 0

@@ -2,5 +2,290 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+from llmfit.advisor.errors import LlmfitError, UsageError
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
+from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
+from llmfit.advisor.recommend.ranking import QUANT_LADDER, Candidate, Goal, Quality, Recommendation, recommend
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
+
+Values = Mapping[str, object]
+DEFAULT_FILE_TYPE = "Q4_K_M"
+"""What most people run, and what is shown where no file type fits on the GPUs."""
+UNMEASURED_LOSS_POINTS = 45.0
+MIX_OVERHEAD = 1.06
+"""A mixed file is about this much larger than its base type says: only used to skip what cannot fit."""
+
+
+# ---------------------------------------------------------------- machines
+
+
+def machine_from(values: Values, find_server: bool = False) -> Machine:
+    """The machine that options (or keys of a JSON line) describe; this one, probed now, without any.
+
+    Raises UsageError for names, sizes or files that cannot be understood.
+    """
+    from llmfit.advisor.hardware import simulate
+    from llmfit.catalog.gpus import lookup_gpu
+
+    ram, bandwidth, vram_free = (_size_text(values, key) for key in ("ram", "ram_bandwidth", "vram_free"))
+    gpus, described = _gpu_specs(values.get("gpu")), values.get("machine")
+    if described is not None:
+        if gpus is not None:
+            raise UsageError("--machine", "contradicts --gpu", "Give one of them.")
+        return simulate.override_machine(_described_machine(described), ram, bandwidth, vram_free)
+    if gpus is not None:
+        return simulate.simulate_machine(gpus, ram, bandwidth, vram_free, lookup_gpu)
+    return simulate.override_machine(_this_machine(find_server), ram, bandwidth, vram_free)
+
+
+class MachineCache:
+    """Machines by what describes them, so that a thousand lines about one machine probe it once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Machine] = {}
+
+    def get(self, values: Values) -> Machine:
+        described = {key: values.get(key) for key in ("gpu", "ram", "ram_bandwidth", "vram_free", "machine")}
+        key = json.dumps(described, sort_keys=True, default=str)
+        if key not in self._known:
+            self._known[key] = machine_from(values)
+        return self._known[key]
+
+
+def _this_machine(find_server: bool) -> Machine:
+    from dataclasses import replace
+
+    from llmfit.advisor.hardware.llama_server import ask_llama_server
+    from llmfit.advisor.hardware.probe import detect_machine
+    from llmfit.catalog.gpus import match_driver_name
+
+    machine = detect_machine(match=match_driver_name)
+    if find_server and machine.llama_server is not None:
+        machine = replace(machine, llama_server=ask_llama_server(machine.llama_server))
+    return machine
+
+
+def _described_machine(described: object) -> Machine:
+    from llmfit.advisor.hardware.machine_file import machine_from_json, read_machine
+
+    if isinstance(described, str):
+        return read_machine(Path(described))
+    return machine_from_json(described)
+
+
+def _gpu_specs(value: object) -> list[str] | None:
+    if value is None:
+        return None
+    specs = [value] if isinstance(value, str) else value
+    if not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
+        raise UsageError(f"gpu {value!r}", "not a name or a list of names", 'Write "2x RTX 3090".')
+    return specs
+
+
+def _size_text(values: Values, key: str) -> str | None:
+    """A size as the text it would be on the command line; numbers in JSON are bytes (or GB/s)."""
+    value = values.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, bool) or not isinstance(part, int | float | str) for part in parts):
+        raise UsageError(f"{key} {value!r}", "not a size", "Write 64GiB.")
+    return ",".join(str(part) for part in parts)
+
+
+# ---------------------------------------------------------------- models
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model whose file type may still be open. ``variants`` builds a file type of it, where possible."""
+
+    build: Callable[[str], Model] | None
+    model: Model | None = None
+    quant: str | None = None
+    n_parameters: int = 0
+
+    @property
+    def variants(self) -> Callable[[str], Model] | None:
+        return self.build
+
+    def best_for(self, machine: Machine, request: Request) -> Model:
+        """The model itself, or the largest file type that stays on the GPUs (else Q4_K_M)."""
+        if self.model is not None:
+            return self.model
+        if self.build is None:
+            raise ValueError("a ModelChoice needs a model or a way to build one")
+        if self.quant is not None:
+            return self.build(self.quant)
+        vram_bytes = sum(gpu.vram_free_bytes or 0 for gpu in machine.gpus)
+        for quant in QUANT_LADDER:
+            if self.n_parameters * bits_per_weight(quant) / 8 > vram_bytes:
+                continue
+            model = self.build(quant)
+            if judge(model, machine, request, remedies=False).verdict == FITS_GPU:
+                return model
+        return self.build(DEFAULT_FILE_TYPE)
+
+
+def model_choice(values: Values) -> ModelChoice:
+    """The model that options (or keys of a JSON line) name. Raises UsageError, GgufError or NetworkError."""
+    named, quant, spec = values.get("model"), values.get("quant"), values.get("spec")
+    if spec is not None:
+        if named is not None:
+            raise UsageError("--spec", "contradicts MODEL", "Give one of them.")
+        return _spec_choice(spec, quant)
+    if not isinstance(named, str) or not named.strip():
+        raise UsageError("MODEL", "missing", "Give a catalogue name, a path to a GGUF or hf:OWNER/REPO.")
+    if quant is not None and not isinstance(quant, str):
+        raise UsageError(f"quant {quant!r}", "not a name", "Write Q4_K_M.")
+    if named.startswith("hf:"):
+        return ModelChoice(None, _hub_model(named, quant))
+    if looks_like_path(named):
+        return ModelChoice(None, _file_model(named, quant))
+    return _catalog_choice(named, quant)
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether MODEL means a file: it ends in .gguf, has a path separator that is one here, or exists."""
+    path = Path(text)
+    return (
+        text.lower().endswith(".gguf") or text.startswith((".", "/", "~")) or path.is_file() or path.is_dir()
+    )
+
+
+def bits_per_weight(quant: str) -> float:
+    """Roughly what a weight of a file type takes, to skip what cannot fit before it is laid out exactly."""
+    return TENSOR_TYPES[file_type(quant).base_type].bits_per_weight * MIX_OVERHEAD
+
+
+def _hub_model(named: str, quant: str | None) -> Model:
+    """A model on the hub: its header is read by byte ranges, nothing is downloaded."""
+    from llmfit.catalog.build import model_from_header
+    from llmfit.catalog.hub import read_hub_model
+
+    found = read_hub_model(named if quant is None else f"{named}:{quant}")
+    repo = found.reference.repo
+    return model_from_header(found.header, repo, ("-hf", f"{repo}:{found.quant}"), source="hf")
+
+
+def _file_model(named: str, quant: str | None) -> Model:
+    """A GGUF on this disk; any part of a split one stands for all of it."""
+    from llmfit.catalog.build import model_from_header
+    from llmfit.catalog.sources import read_model_files
+
+    if quant is not None:
+        raise UsageError("--quant", "a file has the file type it has", "Leave it out.")
+    files = read_model_files(Path(named).expanduser())
+    first = files.paths[0]
+    return model_from_header(files.header, first.name.removesuffix(".gguf"), ("-m", str(first)))
+
+
+def _spec_choice(spec: object, quant: object) -> ModelChoice:
+    """A model that exists only on paper: a JSON file of its architecture numbers, or the object itself."""
+    from llmfit.catalog.spec import read_spec, spec_model
+
+    description = read_spec(spec)
+    name = None if quant is None else file_type(str(quant)).name
+    return ModelChoice(partial(spec_model, description), None, name, description.n_parameters)
+
+
+def _catalog_choice(named: str, quant: str | None) -> ModelChoice:
+    from llmfit.catalog.build import build_model
+    from llmfit.catalog.models import find_model
+
+    entry = find_model(named)
+    if quant is not None:
+        quant = file_type(quant).name
+    return ModelChoice(partial(build_model, entry), None, quant, entry.parameters.text)
+
+
+# ---------------------------------------------------------------- recommendations
+
+
+def recommendations_for(
+    machine: Machine,
+    use_case: str,
+    context_tokens: int | None = None,
+    min_tok_s: float | None = None,
+    limit: int = 5,
+) -> tuple[Recommendation, ...]:
+    """The few models worth running on a machine, best first."""
+    goal = Goal(use_case, _loss_points, bits_per_weight, context_tokens, min_tok_s, limit)
+    return recommend(tuple(_candidates(use_case)), machine, goal)
+
+
+def _candidates(use_case: str) -> Iterator[Candidate]:
+    from llmfit.catalog.build import build_model, default_quantization
+    from llmfit.catalog.models import list_models
+
+    for entry in list_models():
+        if entry.kind != "instruct" or not entry.llama_cpp_supported:
+            continue
+        if use_case == "vision" and "image" not in entry.modalities:
+            continue
+        yield Candidate(
+            model_id=entry.id,
+            family=entry.family or entry.id,
+            n_parameters=entry.parameters.text,
+            n_active_parameters=entry.parameters.active,
+            context_train_tokens=entry.context_length or 0,
+            quality=_quality(entry.id, use_case),
+            is_moe=entry.is_moe,
+            native_quant=_native_quant(default_quantization(entry)),
+            build=partial(build_model, entry),
+        )
+
+
+def _native_quant(default: str) -> str | None:
+    """The type a model was trained in, where that is small already: other types would gain nothing."""
+    return default if default == "MXFP4_MOE" else None
+
+
+def _quality(model_id: str, use_case: str) -> Quality:
+    from llmfit.catalog.quality import quality_of
+
+    found = quality_of(model_id, use_case)
+    if found is None:
+        return Quality(0.0, 0.0, 0.0, "E", "nobody has published a score")
+    sources = tuple(f"{source.text} ({source.kind}, {source.n_scores} scores)" for source in found.sources)
+    return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)
+
+
+def _loss_points(quant: str, candidate: Candidate) -> float:
+    """What the file type costs on the ability scale; a loss nobody measured counts as a large one."""
+    from llmfit.catalog.quality import quality_loss
+
+    trained_in_it = candidate.native_quant == quant
+    loss = quality_loss(quant, candidate.n_parameters, is_moe=candidate.is_moe, trained_in_it=trained_in_it)
+    return UNMEASURED_LOSS_POINTS if loss is None else loss.points
+
+
+# ---------------------------------------------------------------- the app's questions
+
+
+def search_judgements(
+    machine: Machine, text: str, context_tokens: int | None, limit: int
+) -> tuple[Judgement, ...]:
+    """Every catalogue model that the words of ``text`` describe, judged here, those that fit first."""
+    from llmfit.catalog.build import build_model
+    from llmfit.catalog.models import search_models
+
+    request = Request(context_tokens=context_tokens)
+    judgements = []
+    for entry in search_models(text)[:limit]:
+        choice = ModelChoice(partial(build_model, entry), None, None, entry.parameters.text)
+        try:
+            model = choice.best_for(machine, request)
+            judgements.append(judge(model, machine, request, variants=choice.variants))
+        except LlmfitError:
+            continue  # not modelled: llmfit estimate says why, a list of what runs does not need it
+    return tuple(sorted(judgements, key=lambda judgement: judgement.verdict == DOES_NOT_FIT))

@@ -6,14 +6,24 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.breakdown import MemoryEstimate
+from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS_OFFLOAD
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed.estimate import SpeedEstimate
 
-FITS_GPU = "fits_gpu"
-FITS_OFFLOAD = "fits_offload"
-FITS_CPU = "fits_cpu"
-DOES_NOT_FIT = "does_not_fit"
+__all__ = [
+    "DOES_NOT_FIT",
+    "FITS_CPU",
+    "FITS_GPU",
+    "FITS_OFFLOAD",
+    "VERDICT_ORDER",
+    "Judgement",
+    "Remedy",
+    "Warning",
+]
+
+VERDICT_ORDER = {FITS_GPU: 0, FITS_OFFLOAD: 1, FITS_CPU: 2, DOES_NOT_FIT: 3}
+"""Better verdicts first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``speed`` and ``argv`` are ``None`` when ``verdict`` is ``does_not_fit``: no speed for what cannot run."""
+    """``speed`` and ``argv`` are ``None`` with the verdict ``does_not_fit``: no speed for what cannot run."""
 
     model: Model
     machine: Machine

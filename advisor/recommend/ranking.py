@@ -1,7 +1,7 @@
 """Across models: which few are worth running on this machine, by evidence of quality first.
 
-Ranking key: the lower end of the 80 % interval of a model's ability for the use, minus the loss of its file type.
-A model without direct evidence (grade D or E) never comes first while one with evidence fits.
+Ranking key: the lower end of the 80 % interval of a model's ability for the use, minus the loss of its file
+type. A model without direct evidence (grade D or E) never comes first while one with evidence fits.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import largest_context
+from llmfit.advisor.memory.settings import ALL_LAYERS
+from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.search import default_context, judge
-from llmfit.advisor.units import GIB, format_context
+from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import GIB
 
 COMFORTABLE_TOK_S = 8.0
 """Slower than a person reads: proposed only where nothing faster fits."""
@@ -68,7 +70,7 @@ class Goal:
     """What the list is for. ``loss_points`` is what a file type costs on the ability scale."""
 
     use_case: str
-    loss_points: Callable[[str, int], float]
+    loss_points: Callable[[str, Candidate], float]
     bits_per_weight: Callable[[str], float]
     context_tokens: int | None = None
     min_tok_s: float | None = None
@@ -83,6 +85,13 @@ class Recommendation:
     judgement: Judgement
 
 
+BEST_QUALITY = "best quality"
+FASTEST = "fastest"
+LONGEST_CONTEXT = "longest context"
+BALANCED = "balanced"
+ALTERNATIVE = "alternative"
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     candidate: Candidate
@@ -91,20 +100,21 @@ class _Option:
     on_gpu: bool
 
 
+_Pick = tuple[_Option, Judgement]
+
+
 def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> tuple[Recommendation, ...]:
-    """The best ``goal.limit`` models, one a family, each with the purpose it is best for; best quality first."""
+    """The best ``goal.limit`` models, one a family, each with its purpose; best quality first."""
     floor_tok_s = goal.min_tok_s or COMFORTABLE_TOK_S
     picks = _judged(_options(candidates, machine, goal), machine, goal, floor_tok_s)
     if not picks and goal.min_tok_s is None:
         picks = _judged(_options(candidates, machine, goal), machine, goal, 0.0)
-    return _with_purposes(picks, machine, goal)
+    return _with_purposes(picks, goal)
 
 
 def _options(candidates: Iterable[Candidate], machine: Machine, goal: Goal) -> list[_Option]:
     """Every (model, file type) that is small enough, by falling key, those with evidence first."""
-    vram_bytes = sum(
-        max(0, (gpu.vram_free_bytes or 0) - RESERVE_BYTES_PER_GPU) for gpu in machine.gpus
-    )
+    vram_bytes = sum(max(0, (gpu.vram_free_bytes or 0) - RESERVE_BYTES_PER_GPU) for gpu in machine.gpus)
     ram_bytes = machine.memory.available_bytes or 0
     if any(gpu.unified_memory for gpu in machine.gpus):
         ram_bytes = 0
@@ -115,19 +125,17 @@ def _options(candidates: Iterable[Candidate], machine: Machine, goal: Goal) -> l
             on_gpu = size_bytes <= vram_bytes
             if size_bytes > vram_bytes + ram_bytes:
                 continue
-            key = candidate.quality.low - goal.loss_points(quant, candidate.n_parameters)
+            key = candidate.quality.low - goal.loss_points(quant, candidate)
             options.append(_Option(candidate, quant, key, on_gpu))
             if on_gpu:
                 break  # a smaller file type of the same model would only lose quality
     return sorted(options, key=lambda o: (not o.candidate.quality.has_evidence, -o.key, o.candidate.model_id))
 
 
-def _judged(
-    options: Sequence[_Option], machine: Machine, goal: Goal, floor_tok_s: float
-) -> list[tuple[_Option, Judgement]]:
+def _judged(options: Sequence[_Option], machine: Machine, goal: Goal, floor_tok_s: float) -> list[_Pick]:
     """The first options that run fast enough, one a family."""
     request = Request(context_tokens=goal.context_tokens)
-    picks: list[tuple[_Option, Judgement]] = []
+    picks: list[_Pick] = []
     families: set[str] = set()
     has_gpu = bool(machine.gpus)
     for option in options:
@@ -161,41 +169,62 @@ def _decode_tok_s(judgement: Judgement) -> float:
     return judgement.speed.decode_tok_s.expected if judgement.speed else 0.0
 
 
-def _with_purposes(
-    picks: Sequence[tuple[_Option, Judgement]], machine: Machine, goal: Goal
-) -> tuple[Recommendation, ...]:
+def _with_purposes(picks: Sequence[_Pick], goal: Goal) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
     purposes = dict(_purposes(picks))
     recommendations = []
     for number, (option, judgement) in enumerate(picks):
-        purpose = purposes.get(number, "alternative")
-        recommendations.append(
-            Recommendation(
-                purpose=purpose,
-                why=tuple(_why(option, judgement, picks[0][0])),
-                quality=option.candidate.quality,
-                judgement=judgement,
-            )
-        )
+        purpose = purposes.get(number, ALTERNATIVE)
+        if purpose == LONGEST_CONTEXT and goal.context_tokens is None:
+            judgement = _with_longest_context(judgement)
+        why = tuple(_why(option, judgement, picks[0][0]))
+        recommendations.append(Recommendation(purpose, why, option.candidate.quality, judgement))
     return tuple(recommendations)
 
 
-def _purposes(picks: Sequence[tuple[_Option, Judgement]]) -> Iterator[tuple[int, str]]:
+def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
+    """(position, purpose): the first is the best; any other purpose goes to a pick that beats it there."""
     if not picks:
         return
     taken = {0}
-    yield 0, "best quality"
-    rest = range(1, len(picks))
-    for purpose, value in (
-        ("fastest", lambda n: _decode_tok_s(picks[n][1])),
-        ("longest context", lambda n: float(picks[n][0].candidate.context_train_tokens)),
-        ("balanced", lambda n: picks[n][0].key if _decode_tok_s(picks[n][1]) >= QUICK_TOK_S else -1.0),
-    ):
-        free = [n for n in rest if n not in taken]
-        best = max(range(len(picks)), key=value)
-        if free and best in free and value(best) > value(0):
+    yield 0, BEST_QUALITY
+    measures: tuple[tuple[str, Callable[[_Pick], float]], ...] = (
+        (FASTEST, lambda pick: _decode_tok_s(pick[1])),
+        (LONGEST_CONTEXT, lambda pick: _reachable_context(pick[1])),
+        (BALANCED, lambda pick: pick[0].key if _decode_tok_s(pick[1]) >= QUICK_TOK_S else -1.0),
+    )
+    for purpose, measure in measures:
+        values = [measure(pick) for pick in picks]
+        best = max(range(len(picks)), key=lambda number: values[number])
+        if best not in taken and values[best] > values[0]:
             taken.add(best)
             yield best, purpose
+
+
+def _reachable_context(judgement: Judgement) -> float:
+    """About how many tokens of cache the free room of the cards would hold, capped by training."""
+    cache_bytes = max(1, judgement.memory.kv_cache_bytes)
+    room_bytes = sum(max(0, (gpu.free_bytes or 0) - gpu.required_bytes) for gpu in judgement.memory.gpus)
+    tokens = judgement.settings.context_tokens * (1 + room_bytes / cache_bytes)
+    return min(tokens, judgement.model.shape.context_train_tokens or tokens)
+
+
+def _with_longest_context(judgement: Judgement) -> Judgement:
+    """The same model with all the context that gets the same verdict."""
+    model, machine = judgement.model, judgement.machine
+    tokens = largest_context(
+        model.shape,
+        weight_table(model.shape, model.tensors),
+        machine,
+        replace(judgement.settings, devices=(), gpu_layers=ALL_LAYERS, tensor_split=None),
+        frozenset({"cache_type_k", "cache_type_v"}),
+        (judgement.verdict,),
+    )
+    if tokens <= judgement.settings.context_tokens:
+        return judgement
+    cache_type = judgement.settings.cache_type_k
+    longer = judge(model, machine, Request(context_tokens=tokens, cache_type_k=cache_type), remedies=False)
+    return replace(longer, reasons=(*longer.reasons, f"{tokens} tokens of context are the most that fit."))
 
 
 def _why(option: _Option, judgement: Judgement, best: _Option) -> Iterator[str]:
@@ -212,15 +241,3 @@ def _why(option: _Option, judgement: Judgement, best: _Option) -> Iterator[str]:
     if judgement.verdict == FITS_GPU:
         yield f"{option.quant} is the largest file type whose weights and cache stay on the GPU."
     yield from judgement.reasons
-
-
-def with_longest_context(judgement: Judgement, request: Request) -> Judgement:
-    """The same model and placement verdict with all the context that still fits."""
-    tokens = largest_context(judgement.model, judgement.machine, judgement.settings, request.fixed)
-    if tokens <= judgement.settings.context_tokens:
-        return judgement
-    longer = judge(judgement.model, judgement.machine, replace(request, context_tokens=tokens), remedies=False)
-    return replace(longer, reasons=(*longer.reasons, f"{format_context(tokens)} is the most that fits."))
-
-
-__all__ = ["Candidate", "Goal", "Quality", "Recommendation", "default_context", "recommend", "with_longest_context"]

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.fitting import Layout, find_layout
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS_OFFLOAD, Judgement, Remedy
+from llmfit.advisor.recommend.judgement import (
+    DOES_NOT_FIT,
+    FITS_CPU,
+    FITS_GPU,
+    FITS_OFFLOAD,
+    VERDICT_ORDER,
+    Judgement,
+    Remedy,
+)
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.speed.estimate import estimate_speed
 from llmfit.advisor.units import format_context, format_gib
 
 SMALLER_FILE_TYPES = ("Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS")
 CONTEXT_LADDER = (131072, 65536, 32768, 16384, 8192, 4096)
+ROUNDING_BITS = 0.5
+"""File types whose base is closer to the model's bits per weight than this are not smaller in earnest."""
 
-_ORDER = {FITS_GPU: 0, FITS_OFFLOAD: 1, FITS_CPU: 2, DOES_NOT_FIT: 3}
+Change = tuple[tuple[str, object], ...]
+
 _OUTCOME = {
     FITS_GPU: "then it fits on the GPU",
     FITS_OFFLOAD: "then it runs with weights in system RAM",
@@ -28,118 +40,168 @@ _OUTCOME = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is to be remedied, and how to try a change on it."""
+
+    judgement: Judgement
+    weights: WeightTable
+    request: Request
+
+    def reopened(self, **changes: object) -> LaunchSettings:
+        """The judged settings with ``changes``, placement open again except for what the user fixed."""
+        judged = self.judgement.settings
+        base = self.request.base_settings(judged.context_tokens)
+        kept = replace(
+            base,
+            cache_type_k=judged.cache_type_k,
+            cache_type_v=judged.cache_type_v,
+            parallel=judged.parallel,
+            kv_unified=judged.kv_unified,
+            ubatch=judged.ubatch,
+        )
+        return replace(kept, **changes)  # type: ignore[arg-type]
+
+    def tried(
+        self,
+        name: str,
+        change: Change,
+        settings: LaunchSettings,
+        model: Model | None = None,
+        weights: WeightTable | None = None,
+        machine: Machine | None = None,
+    ) -> Remedy | None:
+        """The remedy that this change is; ``None`` where llama.cpp would refuse it."""
+        model = model or self.judgement.model
+        machine = machine or self.judgement.machine
+        try:
+            layout = find_layout(model.shape, weights or self.weights, machine, settings, self.request.fixed)
+            return self._remedy(name, change, layout, model, machine)
+        except LlmfitError:
+            return None
+
+    def _remedy(self, name: str, change: Change, layout: Layout, model: Model, machine: Machine) -> Remedy:
+        saves_bytes = self.judgement.memory.total_bytes - layout.memory.total_bytes
+        speed = None
+        if layout.fits:
+            speed = estimate_speed(model, machine, layout.settings, self.request.depth_tokens)
+        saving = f" saves {format_gib(saves_bytes)}" if saves_bytes > 0 else ""
+        missing = f", {format_gib(layout.shortfall_bytes)} short" if layout.shortfall_bytes else ""
+        return Remedy(
+            text=f"{name}{saving}: {_OUTCOME[layout.verdict]}{missing}",
+            change=change,
+            saves_bytes=max(0, saves_bytes),
+            verdict=layout.verdict,
+            decode_tok_s=speed.decode_tok_s.expected if speed else None,
+        )
+
+
 def find_remedies(
-    judgement: Judgement, request: Request, variants: Callable[[str], Model] | None = None
+    judgement: Judgement,
+    weights: WeightTable,
+    request: Request,
+    variants: Callable[[str], Model] | None = None,
 ) -> tuple[Remedy, ...]:
-    """Changes that lead to a better verdict, or for what does not fit at all, those that save most.
+    """Changes that lead to a better verdict; where none does, those that save bytes.
 
     ``variants`` builds the same model in another file type; without it only settings are changed.
     """
-    remedies = [*_setting_remedies(judgement, request), *_closing_remedies(judgement, request)]
+    case = _Case(judgement, weights, request)
+    remedies = [*_placement_remedies(case), *_setting_remedies(case), *_closing_remedies(case)]
     if variants is not None:
-        remedies += _file_type_remedies(judgement, request, variants)
-    better = [remedy for remedy in remedies if _ORDER[remedy.verdict] < _ORDER[judgement.verdict]]
+        remedies += _file_type_remedies(case, variants)
+    reached = VERDICT_ORDER[judgement.verdict]
+    better = [remedy for remedy in remedies if VERDICT_ORDER[remedy.verdict] < reached]
     return tuple(better or [remedy for remedy in remedies if remedy.saves_bytes > 0])
 
 
-def _setting_remedies(judgement: Judgement, request: Request) -> Iterator[Remedy]:
-    settings = judgement.settings
+def _placement_remedies(case: _Case) -> Iterator[Remedy]:
+    """Letting the advisor place what the user placed."""
+    if case.request.gpu_layers is None:
+        return
+    open_request = replace(
+        case.request, gpu_layers=None, n_cpu_moe=None, tensor_split=None, override_tensor=None
+    )
+    free = _Case(case.judgement, case.weights, open_request)
+    change: Change = (("gpu_layers", "auto"), ("n_cpu_moe", "auto"))
+    remedy = free.tried("placement chosen by llmfit", change, free.reopened())
+    if remedy is not None:
+        yield remedy
+
+
+def _setting_remedies(case: _Case) -> Iterator[Remedy]:
+    settings = case.judgement.settings
+    changes: list[tuple[str, Change, LaunchSettings]] = []
     for cache_type in ("q8_0", "q4_0"):
-        if settings.flash_attn and _is_larger_cache(settings.cache_type_k, cache_type):
-            changed = replace(settings, cache_type_k=cache_type, cache_type_v=cache_type)
-            change = (("cache_type_k", cache_type), ("cache_type_v", cache_type))
-            yield from _tried(judgement, request, changed, change, f"KV cache in {cache_type}")
+        if settings.flash_attn and _cache_bits(cache_type) < _cache_bits(settings.cache_type_k):
+            change: Change = (("cache_type_k", cache_type), ("cache_type_v", cache_type))
+            changes.append((f"KV cache in {cache_type}", change, case.reopened(**dict(change))))
     if settings.parallel > 1:
-        changed = replace(settings, parallel=1, kv_unified=False)
-        yield from _tried(judgement, request, changed, (("parallel", 1),), "one slot")
+        changed = case.reopened(parallel=1, kv_unified=False)
+        changes.append(("one slot", (("parallel", 1),), changed))
     if settings.ubatch > 512:
-        yield from _tried(judgement, request, replace(settings, ubatch=512), (("ubatch", 512),), "micro-batch 512")
+        changes.append(("micro-batch 512", (("ubatch", 512),), case.reopened(ubatch=512)))
     for tokens in CONTEXT_LADDER:
         if tokens < settings.context_tokens:
-            changed = replace(settings, context_tokens=tokens)
-            yield from _tried(
-                judgement, request, changed, (("context", tokens),), f"context {format_context(tokens)}"
-            )
+            name = f"context {format_context(tokens)}"
+            changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
+    reached = VERDICT_ORDER[case.judgement.verdict]
+    for name, change, changed in changes:
+        remedy = case.tried(name, change, changed)
+        if remedy is None:
+            continue
+        yield remedy
+        if "context" in dict(change) and VERDICT_ORDER[remedy.verdict] < reached:
+            return  # shorter ones help as well, but cost more
 
 
-def _tried(
-    judgement: Judgement, request: Request, settings: LaunchSettings, change: tuple[tuple[str, object], ...], name: str
-) -> Iterator[Remedy]:
-    """One remedy if llama.cpp would accept it; placement is searched anew unless the user fixed it."""
-    try:
-        layout = find_layout(judgement.model, judgement.machine, _reopened(settings, request), request.fixed)
-    except LlmfitError:
-        return
-    yield _remedy(judgement, judgement.model, judgement.machine, layout, change, name, request)
-
-
-def _reopened(settings: LaunchSettings, request: Request) -> LaunchSettings:
-    """The settings with placement as the user gave it, so that the search may place differently."""
-    base = request.base_settings(settings.context_tokens)
-    return replace(
-        base,
-        cache_type_k=settings.cache_type_k,
-        cache_type_v=settings.cache_type_v,
-        parallel=settings.parallel,
-        kv_unified=settings.kv_unified,
-        ubatch=settings.ubatch,
-    )
-
-
-def _file_type_remedies(
-    judgement: Judgement, request: Request, variants: Callable[[str], Model]
-) -> Iterator[Remedy]:
-    """The largest smaller file type for each better verdict."""
-    reached = _ORDER[judgement.verdict]
-    for name in _smaller_file_types(judgement.model):
+def _file_type_remedies(case: _Case, variants: Callable[[str], Model]) -> Iterator[Remedy]:
+    """The largest smaller file type for each better verdict; the smallest of all where none helps."""
+    reached = VERDICT_ORDER[case.judgement.verdict]
+    for name in _smaller_file_types(case.judgement.model):
         if reached == 0:
             return
         try:
             model = variants(name)
-            layout = find_layout(
-                model, judgement.machine, _reopened(judgement.settings, request), request.fixed
-            )
         except LlmfitError:
             continue
-        smallest = name == SMALLER_FILE_TYPES[-1]
-        if _ORDER[layout.verdict] < reached or smallest:
-            reached = min(reached, _ORDER[layout.verdict])
-            yield _remedy(
-                judgement, model, judgement.machine, layout, (("quant", name),), f"file type {name}", request
-            )
+        weights = weight_table(model.shape, model.tensors, load_mtp=case.request.loads_mtp)
+        remedy = case.tried(f"file type {name}", (("quant", name),), case.reopened(), model, weights)
+        if remedy is None:
+            continue
+        if VERDICT_ORDER[remedy.verdict] < reached or name == SMALLER_FILE_TYPES[-1]:
+            reached = min(reached, VERDICT_ORDER[remedy.verdict])
+            yield remedy
 
 
 def _smaller_file_types(model: Model) -> Iterator[str]:
     """Names below this model's own size, in falling size."""
-    own_bits = sum(tensor.n_bytes for tensor in model.tensors) * 8 / model.n_parameters
+    own_bits = sum(tensor.n_bytes for tensor in model.tensors) * 8 / max(1, model.n_parameters)
     for name in SMALLER_FILE_TYPES:
-        if TENSOR_TYPES[file_type(name).base_type].bits_per_weight < own_bits - 0.5:
+        if TENSOR_TYPES[file_type(name).base_type].bits_per_weight < own_bits - ROUNDING_BITS:
             yield name
 
 
-def _closing_remedies(judgement: Judgement, request: Request) -> Iterator[Remedy]:
-    """What closing the programs that hold VRAM would bring, largest first, one more at a time."""
-    holders = [
-        (process.vram_bytes, process.name, gpu.index)
-        for gpu in judgement.machine.gpus
-        for process in gpu.processes
-        if process.vram_bytes
-    ]
-    holders.sort(reverse=True)
+def _closing_remedies(case: _Case) -> Iterator[Remedy]:
+    """What closing the programs that hold VRAM would bring, the largest first, one more at a time."""
+    machine = case.judgement.machine
+    holders = sorted(
+        (
+            (process.vram_bytes, process.name, gpu.index)
+            for gpu in machine.gpus
+            for process in gpu.processes
+            if process.vram_bytes
+        ),
+        reverse=True,
+    )
     closed: list[str] = []
-    machine = judgement.machine
     for vram_bytes, name, gpu_index in holders:
         closed.append(f"{name} ({format_gib(vram_bytes)})")
         machine = _with_free(machine, gpu_index, vram_bytes)
-        try:
-            layout = find_layout(judgement.model, machine, _reopened(judgement.settings, request), request.fixed)
-        except LlmfitError:
-            return
-        if _ORDER[layout.verdict] < _ORDER[judgement.verdict]:
-            change = (("vram_free", [gpu.vram_free_bytes for gpu in machine.gpus]),)
-            yield _remedy(
-                judgement, judgement.model, machine, layout, change, f"closing {' and '.join(closed)}", request
-            )
+        change: Change = (("vram_free", [gpu.vram_free_bytes for gpu in machine.gpus]),)
+        remedy = case.tried(f"closing {' and '.join(closed)}", change, case.reopened(), machine=machine)
+        if remedy and VERDICT_ORDER[remedy.verdict] < VERDICT_ORDER[case.judgement.verdict]:
+            yield remedy
             return
 
 
@@ -153,29 +215,5 @@ def _with_free(machine: Machine, gpu_index: int, more_bytes: int) -> Machine:
     return replace(machine, gpus=tuple(freed(gpu) for gpu in machine.gpus))
 
 
-def _remedy(
-    judgement: Judgement,
-    model: Model,
-    machine: Machine,
-    layout: Layout,
-    change: tuple[tuple[str, object], ...],
-    name: str,
-    request: Request,
-) -> Remedy:
-    saves_bytes = judgement.memory.total_bytes - layout.memory.total_bytes
-    runs = layout.verdict != DOES_NOT_FIT
-    speed = estimate_speed(model, machine, layout.settings, request.depth_tokens) if runs else None
-    saving = f" saves {format_gib(saves_bytes)}" if saves_bytes > 0 else ""
-    missing = f", {format_gib(layout.shortfall_bytes)} short" if layout.shortfall_bytes else ""
-    return Remedy(
-        text=f"{name}{saving}: {_OUTCOME[layout.verdict]}{missing}",
-        change=change,
-        saves_bytes=max(0, saves_bytes),
-        verdict=layout.verdict,
-        decode_tok_s=speed.decode_tok_s.expected if speed else None,
-    )
-
-
-def _is_larger_cache(current: str, smaller: str) -> bool:
-    order = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
-    return order.index(current) < order.index(smaller) and current not in ("q4_0", "iq4_nl")
+def _cache_bits(cache_type: str) -> float:
+    return TENSOR_TYPES[cache_type.upper()].bits_per_weight

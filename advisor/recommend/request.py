@@ -40,6 +40,8 @@ class Request:
     mmap: bool | None = None
     mmproj_path: str | None = None
     depth_tokens: int = 0
+    search_experts: bool = False
+    """``--n-cpu-moe auto`` said aloud: experts may be moved although the layers are fixed."""
 
     def __post_init__(self) -> None:
         for name in ("cache_type_k", "cache_type_v"):
@@ -58,19 +60,23 @@ class Request:
     @property
     def fixed(self) -> frozenset[str]:
         """The names of LaunchSettings fields that the user decided."""
-        names = {f.name for f in fields(self) if getattr(self, f.name) is not None} - {"depth_tokens"}
+        names = {f.name for f in fields(self) if getattr(self, f.name) is not None} - _NOT_SETTINGS
         if self.cache_type_k is not None:
             names.add("cache_type_v")
         if self.parallel == 0:
             names.add("kv_unified")
         return frozenset(names)
 
+    @property
+    def loads_mtp(self) -> bool:
+        return self.spec_type is not None and "draft-mtp" in self.spec_type
+
     def base_settings(self, context_tokens: int) -> LaunchSettings:
         """The user's settings with the advisor's plain defaults for the rest; placement is still open."""
         chosen = {
             f.name: getattr(self, f.name)
             for f in fields(self)
-            if f.name != "depth_tokens" and getattr(self, f.name) is not None
+            if f.name not in _NOT_SETTINGS and getattr(self, f.name) is not None
         }
         chosen["context_tokens"] = context_tokens
         if self.parallel == 0:
@@ -81,6 +87,7 @@ class Request:
         return LaunchSettings(**chosen)
 
 
+_NOT_SETTINGS = frozenset({"depth_tokens", "search_experts"})
 _RANGES = (
     ("context_tokens", 1, 2**27),
     ("batch", 1, 2**20),

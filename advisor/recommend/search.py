@@ -11,17 +11,24 @@ from dataclasses import replace
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import Layout, find_layout
-from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.fitting_literal import layout_as_given
+from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import server_argv
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS_OFFLOAD, Judgement
+from llmfit.advisor.recommend.judgement import (
+    DOES_NOT_FIT,
+    FITS_CPU,
+    FITS_GPU,
+    FITS_OFFLOAD,
+    VERDICT_ORDER,
+    Judgement,
+)
 from llmfit.advisor.recommend.remedies import find_remedies
 from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
 from llmfit.advisor.recommend.warnings import find_warnings
 from llmfit.advisor.speed.estimate import estimate_speed
 from llmfit.advisor.units import format_context
 
-VERDICT_ORDER = {FITS_GPU: 0, FITS_OFFLOAD: 1, FITS_CPU: 2, DOES_NOT_FIT: 3}
 SHORTER_CONTEXTS = (16384, 8192, 4096)
 """Tried when the context is the advisor's choice and the default does not fit on the GPUs."""
 
@@ -34,11 +41,12 @@ def judge(
 ) -> Judgement:
     """Chooses what ``request`` leaves open and judges the result.
 
-    ``variants`` lets the remedies try other file types of the same model; without it they stay with this file.
-    Raises NotModelledError where llama.cpp's rules for the model are not known, UsageError for settings that
-    llama.cpp would refuse.
+    ``variants`` lets the remedies try other file types of the same model; without it they stay with this
+    file. Raises NotModelledError where llama.cpp's rules for the model are not known, UsageError for settings
+    that llama.cpp would refuse.
     """
-    layout, reasons = _choose(model, machine, request)
+    weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
+    layout, reasons = _choose(model, weights, machine, request)
     runs = layout.verdict != DOES_NOT_FIT
     speed = estimate_speed(model, machine, layout.settings, request.depth_tokens) if runs else None
     argv = server_argv(layout.settings, model.launch_args, machine) if runs else None
@@ -56,7 +64,7 @@ def judge(
         argv=argv,
     )
     if remedies and layout.verdict != FITS_GPU:
-        judgement = replace(judgement, remedies=find_remedies(judgement, request, variants))
+        judgement = replace(judgement, remedies=find_remedies(judgement, weights, request, variants))
     return judgement
 
 
@@ -65,37 +73,46 @@ def default_context(model: Model) -> int:
     return min(DEFAULT_CONTEXT_TOKENS, model.shape.context_train_tokens or DEFAULT_CONTEXT_TOKENS)
 
 
-def layout_for(model: Model, machine: Machine, request: Request, context_tokens: int, cache_type: str) -> Layout:
-    """The best placement for one context and, where the user did not fix it, one cache type."""
+def layout_for(
+    model: Model,
+    weights: WeightTable,
+    machine: Machine,
+    request: Request,
+    context_tokens: int,
+    cache_type: str = "f16",
+) -> Layout:
+    """The best placement for one context and, where the user did not fix it, one cache type.
+
+    A user who fixes the number of GPU layers has placed the model: llama.cpp's own rule says what follows.
+    """
     settings = request.base_settings(context_tokens)
     if request.cache_type_k is None:
         settings = replace(settings, cache_type_k=cache_type, cache_type_v=request.cache_type_v or cache_type)
-    return find_layout(model, machine, settings, request.fixed)
+    if request.gpu_layers is not None and not request.search_experts:
+        return layout_as_given(model.shape, weights, machine, settings)
+    return find_layout(model.shape, weights, machine, settings, request.fixed)
 
 
-def _choose(model: Model, machine: Machine, request: Request) -> tuple[Layout, tuple[str, ...]]:
+def _choose(
+    model: Model, weights: WeightTable, machine: Machine, request: Request
+) -> tuple[Layout, tuple[str, ...]]:
     """The first configuration that is wholly on the GPUs, else the best of the default context."""
-    first: Layout | None = None
-    best: Layout | None = None
-    for context_tokens, cache_type in _open_choices(model, machine, request):
-        try:
-            layout = layout_for(model, machine, request, context_tokens, cache_type)
-        except LlmfitError:
-            if first is None:
-                raise
-            continue  # this model refuses a quantised cache; f16 has been judged
-        if first is None:
-            first = best = layout
-        elif best is None or VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
-            best = layout
-        if layout.verdict == FITS_GPU:
+    choices = _open_choices(model, machine, request)
+    first = best = layout_for(model, weights, machine, request, *next(choices))
+    for context_tokens, cache_type in choices:
+        if best.verdict == FITS_GPU:
             break
-    assert first is not None and best is not None
-    return best, _choice_reasons(first, best, request)
+        try:
+            layout = layout_for(model, weights, machine, request, context_tokens, cache_type)
+        except LlmfitError:
+            continue  # this model refuses a quantised cache; f16 has been judged
+        if VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
+            best = layout
+    return best, _choice_reasons(first, best)
 
 
 def _open_choices(model: Model, machine: Machine, request: Request) -> Iterator[tuple[int, str]]:
-    """(context, cache type) in order of preference; the first one is what is judged when nothing is gained."""
+    """(context, cache type) in order of preference; the first is what is judged when nothing is gained."""
     start = request.context_tokens or default_context(model)
     contexts = [start]
     if request.context_tokens is None:
@@ -108,7 +125,7 @@ def _open_choices(model: Model, machine: Machine, request: Request) -> Iterator[
             yield tokens, cache_type
 
 
-def _choice_reasons(first: Layout, chosen: Layout, request: Request) -> tuple[str, ...]:
+def _choice_reasons(first: Layout, chosen: Layout) -> tuple[str, ...]:
     if chosen is first:
         return ()
     reasons = []
@@ -133,4 +150,4 @@ def _outcome(layout: Layout) -> str:
     }[layout.verdict]
 
 
-__all__ = ["LaunchSettings", "Variants", "default_context", "judge", "layout_for"]
+__all__ = ["Variants", "default_context", "judge", "layout_for"]

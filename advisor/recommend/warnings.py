@@ -27,7 +27,9 @@ def find_warnings(model: Model, machine: Machine, settings: LaunchSettings) -> t
 
 def _context_beyond_training(model: Model, settings: LaunchSettings) -> Warning | None:
     trained = model.shape.context_train_tokens
-    if trained and settings.context_tokens > trained * max(1, settings.parallel if not settings.kv_unified else 1):
+    if trained and settings.context_tokens > trained * max(
+        1, settings.parallel if not settings.kv_unified else 1
+    ):
         return Warning(
             "context_beyond_training",
             f"The model was trained for {format_context(trained)} tokens: llama-server caps each slot there.",
@@ -40,8 +42,8 @@ def _slow_cache_type(settings: LaunchSettings) -> Warning | None:
     if settings.devices and (k != v or k not in FAST_CACHE_TYPES):
         return Warning(
             "slow_cache_type",
-            f"KV cache {k}/{v} has no fast attention kernel in default CUDA builds: it is converted at every step "
-            f"or runs on the CPU. Use f16, q8_0 or q4_0 for both.",
+            f"KV cache {k}/{v} has no fast attention kernel in default CUDA builds: it is converted at every "
+            f"step or runs on the CPU. Use f16, q8_0 or q4_0 for both.",
         )
     return None
 
@@ -51,7 +53,7 @@ def _no_flash_attention(settings: LaunchSettings) -> Warning | None:
         return None
     return Warning(
         "no_flash_attention",
-        "Without flash attention the compute buffer grows with context times heads: -fa on is smaller and faster.",
+        "Without flash attention the compute buffer grows with context times heads: use -fa on.",
     )
 
 
@@ -59,7 +61,9 @@ def _shared_context(settings: LaunchSettings) -> Warning | None:
     if settings.parallel <= 1:
         return None
     if settings.kv_unified:
-        text = f"{settings.parallel} slots share one cache of {format_context(settings.context_tokens)} tokens."
+        text = (
+            f"{settings.parallel} slots share one cache of {format_context(settings.context_tokens)} tokens."
+        )
     else:
         each = settings.context_tokens // settings.parallel
         text = f"{settings.parallel} slots get {format_context(each)} tokens each."
@@ -72,7 +76,9 @@ def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning 
     ]
     if not unknown:
         return None
-    return Warning("unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked.")
+    return Warning(
+        "unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked."
+    )
 
 
 def _prompt_cache(machine: Machine, settings: LaunchSettings) -> Warning | None:

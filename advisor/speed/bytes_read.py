@@ -1,8 +1,8 @@
 """What one decode step reads, and from where.
 
-Not read: the input embedding table (one row is looked up), MTP blocks, experts that the router did not choose.
-Read whole: everything else of the weights, the output head (or the tied embedding in its place), the KV cache up to
-the depth (sliding-window layers up to their window) and the recurrent state.
+Not read: the input embedding table (one row is looked up), MTP blocks, experts that the router did not
+choose. Read whole: everything else of the weights, the output head (or the tied embedding in its place), the
+KV cache up to the depth (sliding-window layers up to their window) and the recurrent state.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def reads_by_place(
             touched[expert_place].add(layer)
     output_place = assignment.output_device if assignment.output_device >= 0 else host
     dense[output_place] += reads.output_bytes
-    places = tuple(
-        PlaceReads(dense[i], experts[i], cache[i], len(touched[i])) for i in range(n_places)
-    )
+    places = tuple(PlaceReads(dense[i], experts[i], cache[i], len(touched[i])) for i in range(n_places))
     return places[:-1], places[-1]
 
 

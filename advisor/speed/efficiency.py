@@ -1,8 +1,8 @@
 """What hardware reaches of its peak while decoding: first, rough constants, each with its evidence.
 
 Source of all values: 695 llama.cpp, Ollama and LM Studio runs that fit on their GPU, collected from public
-benchmark submissions in 2026; fitted as a sum of times, median error 7.9 % leaving one model out and 13 % leaving
-one GPU out. The ranges below are wide on purpose: other people's cards with the same name differ by 20 %.
+benchmark submissions in 2026; fitted as a sum of times, median error 7.9 % leaving one model out and 13 %
+leaving one GPU out. The ranges are wide on purpose: other people's cards of the same name differ by 20 %.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ class SpeedRange:
 class SpeedEstimate:
     """``bound_tok_s`` is bytes per token over bandwidth: nothing without speculation can be faster.
 
-    ``prefill_tok_s`` is ``None`` until prefill is modelled. ``basis`` is ``formula``, ``calibrated`` or ``measured``.
+    ``prefill_tok_s`` is ``None`` until prefill is modelled. ``basis`` is ``formula``, ``calibrated`` or
+    ``measured``.
     """
 
     decode_tok_s: SpeedRange
@@ -50,13 +51,13 @@ def estimate_speed(
     if any(bytes_per_s is None for bytes_per_s in bandwidths):
         return None
     known = [float(bytes_per_s) for bytes_per_s in bandwidths if bytes_per_s is not None]
-    time = decode_time(
-        per_gpu, known, host, machine.memory.bandwidth_bytes_per_s, model.shape.architecture
-    )
+    time = decode_time(per_gpu, known, host, machine.memory.bandwidth_bytes_per_s, model.shape.architecture)
     return None if time is None else _with_doubt(time, per_gpu, host, depth_tokens)
 
 
-def _with_doubt(time: DecodeTime, per_gpu: tuple[PlaceReads, ...], host: PlaceReads, depth_tokens: int) -> SpeedEstimate:
+def _with_doubt(
+    time: DecodeTime, per_gpu: tuple[PlaceReads, ...], host: PlaceReads, depth_tokens: int
+) -> SpeedEstimate:
     expected = 1 / time.total_s
     bound = 1 / time.bound_s
     low_factor, high_factor = _range(per_gpu, host)

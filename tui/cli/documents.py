@@ -1,4 +1,4 @@
-"""The JSON documents of the command line, as its contract names them. Sizes are bytes, speeds tok/s, unknown is null."""
+"""The JSON documents of the command line. Sizes are bytes, speeds tok/s, unknown is null."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``llmfit estimate``: memory per device, verdict, speed, remedies and command line; many at once with --jsonl."""
+"""``llmfit estimate``: one configuration judged in full; many at once with --jsonl."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def judge_from(
 
 
 def _run_lines() -> int:
-    """One JSON object a line in, one estimate or error a line out, in order; a bad line does not stop the rest."""
+    """One JSON object a line in, one estimate or error a line out, in order; a bad line stops nothing."""
     machines = MachineCache()
     for line in sys.stdin:
         if not line.strip():
@@ -66,8 +66,11 @@ def _parse(line: str) -> dict[str, object]:
     return values
 
 
-KNOWN_KEYS = frozenset(
-    """model quant gpu ram ram_bandwidth vram_free machine depth outputs spec context cache_type_k cache_type_v
-    flash_attn ubatch batch parallel kv_unified swa_full gpu_layers n_cpu_moe cpu_moe override_tensor tensor_split
-    split_mode no_kv_offload no_op_offload no_mmap spec_type mmproj""".split()
-)
+_MODEL_KEYS = ("model", "quant", "spec")
+_MACHINE_KEYS = ("gpu", "ram", "ram_bandwidth", "vram_free", "machine")
+_SETTING_KEYS = (
+    "context", "cache_type_k", "cache_type_v", "flash_attn", "ubatch", "batch", "parallel", "kv_unified",
+    "swa_full", "gpu_layers", "n_cpu_moe", "cpu_moe", "override_tensor", "tensor_split", "split_mode",
+    "no_kv_offload", "no_op_offload", "no_mmap", "spec_type", "mmproj", "outputs", "depth",
+)  # fmt: skip
+KNOWN_KEYS = frozenset((*_MODEL_KEYS, *_MACHINE_KEYS, *_SETTING_KEYS))

@@ -1,4 +1,4 @@
-"""``llmfit``: arguments in, exit code out. Each command lives in a module of its own and is imported when asked for.
+"""``llmfit``: arguments in, exit code out. Each command is a module of its own, imported when asked for.
 
 Exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage or input, 130 interrupted.
 """
@@ -19,6 +19,7 @@ from llmfit.tui.cli import options
 from llmfit.tui.cli.output import print_error
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse that reports wrong usage as the one line every llmfit error is."""
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (head, less): nothing is wrong, but the interpreter must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except RecursionError:
+        print_error(LlmfitError("input", "nested too deeply"), as_json)
+        return 1
     except OSError as error:
         what = str(error.filename) if error.filename else "llmfit"
         print_error(LlmfitError(what, (error.strerror or str(error)).lower()), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.memory.settings import ALL_LAYERS
@@ -16,7 +16,7 @@ T = TypeVar("T")
 USE_CASES = ("general", "coding", "reasoning", "chat", "vision", "long-context")
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """One sub-parser a command, as in the contract of the command line."""
     hardware = commands.add_parser("hardware", help="what this machine is, and where each value was read")
     add_machine_options(hardware)
@@ -26,15 +26,19 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_machine_options(recommend)
     recommend.add_argument("--use-case", choices=USE_CASES, default="general")
     recommend.add_argument("--context", type=_context, metavar="N", help="tokens, also 32k")
-    recommend.add_argument("--min-tps", type=_positive_float, metavar="N", help="slowest decode to accept, tok/s")
+    recommend.add_argument(
+        "--min-tps", type=_positive_float, metavar="N", help="slowest decode to accept, tok/s"
+    )
     recommend.add_argument("--limit", type=_count, default=5, metavar="N")
     _add_json(recommend)
 
     estimate = commands.add_parser("estimate", help="memory per device, verdict, speed and command line")
-    _add_model(estimate, optional=True)
+    _add_model(estimate)
     add_machine_options(estimate)
     add_setting_options(estimate)
-    estimate.add_argument("--jsonl", action="store_true", help="one JSON object a line on stdin, one answer a line")
+    estimate.add_argument(
+        "--jsonl", action="store_true", help="one JSON object a line on stdin, one answer a line"
+    )
     _add_json(estimate)
 
     command = commands.add_parser("command", help="just the llama-server command line")
@@ -50,14 +54,29 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine (default: this one, probed now)")
     # SUPPRESS: an option given before the command must not be undone by the command's own default.
-    group.add_argument("--gpu", action="append", metavar="SPEC", default=argparse.SUPPRESS,
-                       help='simulate: "RTX 3090", "2x RTX 3090", "M4 Max 128GB", none; repeatable')
-    group.add_argument("--ram", metavar="SIZE", default=argparse.SUPPRESS, help="64GiB, 64GB (1e9), 64G (= GiB)")
+    group.add_argument(
+        "--gpu",
+        action="append",
+        metavar="SPEC",
+        default=argparse.SUPPRESS,
+        help='simulate: "RTX 3090", "2x RTX 3090", "M4 Max 128GB", none; repeatable',
+    )
+    group.add_argument(
+        "--ram", metavar="SIZE", default=argparse.SUPPRESS, help="64GiB, 64GB (1e9), 64G (= GiB)"
+    )
     group.add_argument("--ram-bandwidth", metavar="GB/S", default=argparse.SUPPRESS)
-    group.add_argument("--vram-free", metavar="SIZE[,SIZE…]", default=argparse.SUPPRESS,
-                       help="free VRAM a card, when other programs hold some")
-    group.add_argument("--machine", metavar="FILE", default=argparse.SUPPRESS,
-                       help="a file written by llmfit hardware --json")
+    group.add_argument(
+        "--vram-free",
+        metavar="SIZE[,SIZE…]",
+        default=argparse.SUPPRESS,
+        help="free VRAM a card, when other programs hold some",
+    )
+    group.add_argument(
+        "--machine",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="a file written by llmfit hardware --json",
+    )
 
 
 def add_setting_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +103,9 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--spec-type", choices=("none", "draft-mtp"))
     group.add_argument("--mmproj", metavar="FILE")
     group.add_argument("--outputs", choices=("server", "tool"))
-    group.add_argument("--depth", type=_context_or_zero, metavar="N", help="tokens already in context (speed)")
+    group.add_argument(
+        "--depth", type=_context_or_zero, metavar="N", help="tokens already in context (speed)"
+    )
 
 
 def request_from(values: dict[str, object]) -> Request:
@@ -109,6 +130,7 @@ def request_from(values: dict[str, object]) -> Request:
         swa_full=_flag("swa-full", value("swa_full")),
         gpu_layers=_gpu_layers(value("gpu_layers")),
         n_cpu_moe=n_cpu_moe,
+        search_experts=value("n_cpu_moe") == "auto",
         tensor_split=_proportions(value("tensor_split")),
         split_mode=_choice("split-mode", value("split_mode"), ("layer", "none")),
         override_tensor=_patterns(value("override_tensor")),
@@ -122,11 +144,17 @@ def request_from(values: dict[str, object]) -> Request:
     )
 
 
-def _add_model(parser: argparse.ArgumentParser, optional: bool = False) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?" if optional else "?",
-                        help="catalogue name, path to a GGUF, or hf:OWNER/REPO[:QUANT]")
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",  # --spec and --jsonl name models in another way
+        help="catalogue name, path to a GGUF, or hf:OWNER/REPO[:QUANT]",
+    )
     parser.add_argument("--quant", metavar="NAME", help="file type of a catalogue model (default: chosen)")
-    parser.add_argument("--spec", metavar="FILE", help="a model that exists only on paper: architecture numbers")
+    parser.add_argument(
+        "--spec", metavar="FILE", help="a model that exists only on paper: architecture numbers"
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -238,7 +266,9 @@ def _gpu_layers(value: object) -> int | None:
 def _proportions(value: object) -> tuple[float, ...] | None:
     if value is None:
         return None
-    parts: list[object] = value.replace("/", ",").split(",") if isinstance(value, str) else _as_list(value)
+    parts: list[object] = (
+        list(value.replace("/", ",").split(",")) if isinstance(value, str) else _as_list(value)
+    )
     try:
         return tuple(float(part) for part in parts)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -252,7 +282,7 @@ def _as_list(value: object) -> list[object]:
 def _patterns(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
-    parts = value.split(",") if isinstance(value, str) else _as_list(value)
+    parts: list[object] = list(value.split(",")) if isinstance(value, str) else _as_list(value)
     if not all(isinstance(part, str) and "=" in part for part in parts):
         raise UsageError(f"override tensor {value!r}", "not REGEX=DEVICE", r"Write blk\.1\.ffn_.*=CPU.")
     return tuple(str(part) for part in parts)

@@ -22,7 +22,9 @@ def print_lines(lines: Sequence[str]) -> None:
 
 def error_document(error: LlmfitError) -> dict[str, object]:
     """The JSON form of an error."""
-    return {"error": {"code": error.code, "message": f"{error.what}: {error.why}", "hint": error.hint or None}}
+    return {
+        "error": {"code": error.code, "message": f"{error.what}: {error.why}", "hint": error.hint or None}
+    }
 
 
 def print_error(error: LlmfitError, as_json: bool) -> None:

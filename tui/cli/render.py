@@ -56,7 +56,7 @@ def two_figures(number: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Rows of equal length as aligned lines; columns in ``right`` are right-aligned. The first row is the head."""
+    """Rows of equal length as aligned lines, the head first; columns in ``right`` are right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     to_right = set(right)
     lines = []
@@ -110,9 +110,12 @@ def ram_line(machine: Machine) -> str:
     memory = machine.memory
     if memory.total_bytes is None:
         return "RAM: size not known"
-    free = "free not known" if memory.available_bytes is None else f"{format_gib(memory.available_bytes)} free"
+    free = (
+        "free not known" if memory.available_bytes is None else f"{format_gib(memory.available_bytes)} free"
+    )
     limit = f" · limited to {format_gib(memory.limit_bytes)} by the cgroup" if memory.limit_bytes else ""
-    return f"RAM {free} of {format_gib(memory.total_bytes)}{limit} · {bandwidth_text(memory.bandwidth_bytes_per_s)}"
+    speed = bandwidth_text(memory.bandwidth_bytes_per_s)
+    return f"RAM {free} of {format_gib(memory.total_bytes)}{limit} · {speed}"
 
 
 def memory_table(devices: Sequence[DeviceMemory]) -> list[str]:
@@ -167,7 +170,9 @@ def judgement_lines(judgement: Judgement) -> Iterator[str]:
         yield shell_command(judgement.argv)
 
 
-def recommendation_lines(recommendations: Sequence[Recommendation], machine: Machine, use_case: str) -> Iterator[str]:
+def recommendation_lines(
+    recommendations: Sequence[Recommendation], machine: Machine, use_case: str
+) -> Iterator[str]:
     """The few picks as a table, then why and how for each."""
     yield f"What to run for {use_case} use on {machine_line(machine)}"
     yield ""
@@ -210,7 +215,8 @@ def device_totals(judgement: Judgement) -> str:
 def _bound_text(speed: SpeedEstimate | None) -> str:
     if speed is None:
         return ": a bandwidth of this machine is not known"
-    return f" at depth {speed.depth_tokens}, bound {two_figures(speed.bound_tok_s)}, limited by {speed.limited_by}"
+    bound = two_figures(speed.bound_tok_s)
+    return f" at depth {speed.depth_tokens}, bound {bound}, limited by {speed.limited_by}"
 
 
 def _remedy_text(text: str, decode_tok_s: float | None) -> str:

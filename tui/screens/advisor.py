@@ -140,8 +140,14 @@ class AdvisorScreen(Screen[None]):
             if self.machine.simulated:
                 title.append("   simulated", "italic yellow")
         self.query_one("#title", Static).update(title)
-        context = "context chosen" if self.context_tokens is None else f"{format_context(self.context_tokens)} context"
-        question = Text(f"What to run: {self.use_case} use · {context}", "bold", no_wrap=True, overflow="ellipsis")
+        context = (
+            "context chosen"
+            if self.context_tokens is None
+            else f"{format_context(self.context_tokens)} context"
+        )
+        question = Text(
+            f"What to run: {self.use_case} use · {context}", "bold", no_wrap=True, overflow="ellipsis"
+        )
         if state:
             question.append(f"   {printable(state)}", "dim italic")
         self.query_one("#question", Static).update(question)
@@ -178,7 +184,9 @@ class AdvisorScreen(Screen[None]):
             self.notify("Nothing to copy: this does not fit.", severity="warning")
             return
         self.app.copy_to_clipboard(shell_command(pick.judgement.argv))
-        self.notify("Sent to the terminal's clipboard. If it did not arrive, select the text below.", timeout=4)
+        self.notify(
+            "Sent to the terminal's clipboard. If it did not arrive, select the text below.", timeout=4
+        )
 
     def action_context(self) -> None:
         from llmfit.tui.screens.choose import choose_context

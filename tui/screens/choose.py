@@ -50,7 +50,9 @@ class ChooseScreen(ModalScreen[T | None], Generic[T]):
 
     def on_mount(self) -> None:
         options = self.query_one(OptionList)
-        options.highlighted = next((n for n, (_, value) in enumerate(self.values) if value == self.current), 0)
+        options.highlighted = next(
+            (n for n, (_, value) in enumerate(self.values) if value == self.current), 0
+        )
         options.focus()
 
     @on(OptionList.OptionSelected)

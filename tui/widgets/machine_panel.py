@@ -35,8 +35,7 @@ def machine_text(machine: Machine) -> Text:
     if cpu.physical_cores:
         host.append(f" · {cpu.physical_cores} cores", "dim")
     lines.append(host)
-    for note in machine.notes[:MAX_NOTES]:
-        lines.append(Text(f"Note: {printable(note)}", "dim", no_wrap=True, overflow="ellipsis"))
+    lines += [Text(f"Note: {printable(note)}", "dim") for note in machine.notes[:MAX_NOTES]]
     return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 

@@ -31,7 +31,9 @@ def estimate_bar(device: DeviceMemory, width: int) -> Text:
         position = _extend(bar, glyph, style, position, size_bytes * scale)
     position = _extend(bar, OTHERS_GLYPH, "dim yellow", position, held_bytes * scale)
     over = device.shortfall_bytes > 0
-    bar.append((OVER_GLYPH if over else FREE_GLYPH) * max(0, width - round(position)), "red" if over else "dim")
+    bar.append(
+        (OVER_GLYPH if over else FREE_GLYPH) * max(0, width - round(position)), "red" if over else "dim"
+    )
     return bar
 
 

@@ -26,7 +26,7 @@ class PicksTable(DataTable[Text]):
 
     DEFAULT_CLASSES: ClassVar[str] = "picks"
 
-    def __init__(self, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", zebra_stripes=False, header_height=1)
         self._shown: tuple[Pick, ...] = ()
 

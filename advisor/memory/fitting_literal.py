@@ -1,0 +1,46 @@
+"""The layout that llama.cpp makes of flags the user gave: nothing is searched, the verdict is honest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.breakdown import MemoryEstimate
+from llmfit.advisor.memory.estimate import estimate_memory
+from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS_OFFLOAD, Layout
+from llmfit.advisor.memory.fitting_budget import machine_budgets
+from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weights import WeightTable
+from llmfit.advisor.model.shape import ModelShape
+
+
+def layout_as_given(
+    shape: ModelShape, weights: WeightTable, machine: Machine, settings: LaunchSettings
+) -> Layout:
+    """All cards take part (the first alone with ``-sm none``), layers split by free memory without ``-ts``.
+
+    That is what llama-server does with ``-ngl`` and without ``-fit``. Raises as ``estimate_memory``.
+    """
+    devices = tuple(gpu.index for gpu in machine.gpus)
+    if settings.split_mode == "none":
+        devices = devices[:1]
+    placed = replace(settings, devices=devices, gpu_layers=settings.gpu_layers if devices else 0)
+    memory = estimate_memory(shape, weights, placed, machine)
+    shortfall_bytes = machine_budgets(machine).shortfall_bytes(memory)
+    return Layout(placed, memory, _verdict(shape, memory, placed, shortfall_bytes), shortfall_bytes, ())
+
+
+def _verdict(
+    shape: ModelShape, memory: MemoryEstimate, settings: LaunchSettings, shortfall_bytes: int
+) -> str:
+    if shortfall_bytes:
+        return DOES_NOT_FIT
+    if not any(gpu.weights_bytes for gpu in memory.gpus):
+        return FITS_CPU
+    everything = (
+        settings.gpu_layers > shape.n_layer_all
+        and not settings.n_cpu_moe
+        and settings.kv_offload
+        and not any(rule.endswith("=CPU") for rule in settings.override_tensor)
+    )
+    return FITS_GPU if everything else FITS_OFFLOAD
