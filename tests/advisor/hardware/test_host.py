@@ -67,6 +67,17 @@ CPU implementer\t: 0x41
         ),
         pytest.param(
             {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/memory.max": str(8 * GIB),
+                "sys/fs/cgroup/a/memory.current": str(4 * GIB),
+                "sys/fs/cgroup/a/b/memory.max": str(4 * GIB),
+                "sys/fs/cgroup/a/b/memory.current": str(3 * GIB),
+            },
+            CgroupMemory(4 * GIB, GIB),
+            id="v2-the-group-itself-has-less-left",
+        ),
+        pytest.param(
+            {
                 "proc/self/cgroup": "0::/a\n",
                 "sys/fs/cgroup/a/memory.max": "max",
                 "sys/fs/cgroup/a/memory.high": str(4 * GIB),
