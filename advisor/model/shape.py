@@ -147,6 +147,13 @@ class ModelShape:
     mtp_in_main_cache: bool = False
     """The main context allocates a cache for them too, although its graph never reads it (some hybrids)."""
     n_deepstack: int = 0
+    n_expert_groups: int = 0
+    """Experts compete in groups first, of which ``n_expert_groups_used`` stay (DeepSeek-V3); 0 or 1 without."""
+    n_expert_groups_used: int = 0
+    expert_weights_norm: bool = False
+    """The header says that the weights of the chosen experts are normalised; some architectures always do."""
+    attention_temperature: bool = False
+    """Queries are scaled by position (mistral3, mistral4, large deepseek2 models of Mistral)."""
     n_embd_per_layer: int = 0
     """Width of per-layer embeddings (gemma3n, gemma4); 0 without."""
 

@@ -125,6 +125,10 @@ def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> Mo
         mtp_in_main_cache=rule.recurrent in _UNFILTERED_HYBRIDS,
         n_deepstack=_deepstack(header),
         n_embd_per_layer=_per_layer_embedding(header),
+        n_expert_groups=header.integer("expert_group_count", 0),
+        n_expert_groups_used=header.integer("expert_group_used_count", 0),
+        expert_weights_norm=header.flag("expert_weights_norm", False),
+        attention_temperature=bool(header.raw("attention.temperature_scale")),
     )
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from llmfit.advisor.memory.compute.feed_forward import Routing
 
 _SIGMOID = Routing("sigmoid")
+_DECLARED = Routing("sigmoid", normalised=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Family:
 
     layer_norm: bool = False
     crop: str = "layer"
+    keeps_hidden: bool = False
+    """The normed state is kept for MTP blocks whether they are used or not."""
     positions: int = 1
     embedding: str = ""
     """``scaled``: token rows are multiplied by a factor of their own; ``scale``: all rows by one."""
@@ -55,22 +58,35 @@ _FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("qwen2vl", "qwen3vl", "qwen3vlmoe", "paddleocr", "hunyuan_vl"), _MROPE),
     **dict.fromkeys(("qwen35", "qwen35moe"), _DELTA),
     **dict.fromkeys(
-        ["starcoder2", "gptneox", "phi2", "command-r", "orion", "nemotron", "codeshell", "stablelm", "olmo", "falcon", "jais2", "starcoder"],
+        [
+            "starcoder2",
+            "gptneox",
+            "phi2",
+            "command-r",
+            "orion",
+            "nemotron",
+            "codeshell",
+            "stablelm",
+            "olmo",
+            "falcon",
+            "jais2",
+            "starcoder",
+        ],
         _LAYER_NORM,
     ),
     "cohere2": _LAYER_NORM,
-    "cohere2moe": Family(layer_norm=True, routing=_SIGMOID),
+    "cohere2moe": Family(layer_norm=True, routing=_DECLARED),
     "bloom": Family(layer_norm=True, alibi=True),
     "mpt": Family(layer_norm=True, alibi=True),
     "gpt2": _LAYER_NORM,
     "dbrx": Family(layer_norm=True),
     "gemma": Family(embedding="scaled", q_scale=True),
-    "gemma2": Family(embedding="scaled", q_scale=True, score_passes=1),
+    "gemma2": Family(embedding="scale", q_scale=True, score_passes=1),
     "gemma3": Family(embedding="scaled", q_scale=True),
-    "gemma3n": Family(embedding="scaled", v_norm=True),
+    "gemma3n": Family(embedding="scaled", v_norm=True, crop="own"),
     "gemma4": Family(embedding="scaled", v_norm=True, crop="after norm"),
     **dict.fromkeys(("granite", "granitemoe", "granitehybrid", "minicpm"), Family(embedding="scale")),
-    "afmoe": Family(embedding="scale", routing=_SIGMOID, gate="width"),
+    "afmoe": Family(embedding="scale", routing=_DECLARED, gate="width"),
     "hunyuan-moe": Family(norm_after_rope=True),
     "hunyuan-dense": Family(norm_after_rope=True),
     "gpt-oss": Family(crop="before norm", routing=Routing("softmax of the chosen", normalised=False)),
@@ -79,25 +95,31 @@ _FAMILIES: dict[str, Family] = {
         temperature=True,
         routing=Routing("sigmoid", normalised=False, weight_before=True),
     ),
-    "mistral3": Family(temperature=True),
-    "deepseek2": Family(routing=_SIGMOID),
-    "mistral4": Family(temperature=True, routing=Routing("softmax", strict_down=True)),
-    "glm4moe": Family(routing=_SIGMOID),
-    "bailingmoe2": Family(routing=_SIGMOID),
+    "deepseek2": Family(routing=_DECLARED),
+    "phi3": Family(q_scale=True),
+    "mistral4": Family(routing=Routing("softmax", normalised=None, strict_down=True)),
+    "glm4moe": Family(routing=_DECLARED),
+    "bailingmoe2": Family(routing=_DECLARED),
     "minimax-m2": Family(routing=_SIGMOID),
-    "dots1": Family(routing=_SIGMOID),
-    "exaone-moe": Family(routing=_SIGMOID),
+    "dots1": Family(routing=_DECLARED),
+    "exaone-moe": Family(routing=_DECLARED),
     "lfm2moe": Family(routing=_SIGMOID, residual_first=True),
     "lfm2": Family(residual_first=True),
     "jamba": Family(residual_first=True, routing=Routing(normalised=False)),
     "kimi-linear": Family(routing=_SIGMOID),
+    **dict.fromkeys(
+        ("deepseek32", "glm-dsa", "hy_v3", "minimax-m3", "bailingmoe"), Family(routing=_DECLARED)
+    ),
+    **dict.fromkeys(("deepseek", "llada-moe"), Family(routing=Routing(normalised=False))),
     "mimo2": Family(routing=_SIGMOID),
-    "step35": Family(routing=_SIGMOID, gate="head", crop="before norm"),
-    "laguna": Family(routing=_SIGMOID, gate="head"),
+    "step35": Family(routing=_DECLARED, gate="head", crop="before norm"),
+    "laguna": Family(routing=_DECLARED, gate="head"),
     "qwen2moe": Family(routing=Routing(normalised=False)),
     "olmoe": Family(routing=Routing(normalised=False)),
     "nemotron_h": Family(crop="after norm", activation_steps=2),
-    "nemotron_h_moe": Family(crop="after norm", activation_steps=2, routing=Routing("sigmoid", steps=2)),
+    "nemotron_h_moe": Family(
+        crop="after norm", activation_steps=2, routing=Routing("sigmoid", normalised=None, steps=2)
+    ),
     "qwen3next": _AFTER_NORM,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType(_FAMILIES)

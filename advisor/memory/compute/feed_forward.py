@@ -45,10 +45,10 @@ class Routing:
     """How a model picks and weighs experts. ``gating``: ``softmax``, ``sigmoid`` or ``softmax of the chosen``."""
 
     gating: str = "softmax"
-    normalised: bool = True
+    normalised: bool | None = True
+    """None: as the header says."""
     weight_before: bool = False
     """Tokens are weighted before the experts, so each expert has its own copy (llama4)."""
-    groups: int = 1
     strict_down: bool = False
     """The down projection asks for F32 input, which CUDA refuses (mistral4)."""
     steps: int = 1
@@ -81,7 +81,7 @@ def _weights(b: GraphBuilder, probs: Tensor, chosen: Tensor, routing: Routing) -
     if routing.gating == "softmax of the chosen":
         weights = ops.soft_max(ops.reshape(weights, used, n_tokens))
         weights = ops.reshape(weights, 1, used, n_tokens)
-    if routing.normalised:
+    if b.shape.expert_weights_norm if routing.normalised is None else routing.normalised:
         weights = ops.reshape(weights, used, n_tokens)
         total = ops.same("clamp", ops.sum_rows(weights))
         weights = ops.reshape(ops.same("div", weights, total), 1, used, n_tokens)
@@ -132,8 +132,8 @@ def experts(
     correction = b.of(layer, "exp_probs_b", "bias") or b.of(layer, "exp_probs_b", "")
     if correction is not None:
         select = ops.add(select, correction)
-    if routing.groups > 1:
-        select = _grouped(select, routing.groups, b.shape.n_group_used)
+    if b.shape.n_expert_groups > 1:
+        select = _grouped(select, b.shape.n_expert_groups, b.shape.n_expert_groups_used)
     chosen = ops.argsort_top_k(select, used)
     weights = _weights(b, probs, chosen, routing)
     cur = ops.reshape(x, n_embd, 1, n_tokens)

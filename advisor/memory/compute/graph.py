@@ -7,6 +7,7 @@ from llmfit.advisor.memory.compute.attention import Attention
 from llmfit.advisor.memory.compute.builder import GraphBuilder
 from llmfit.advisor.memory.compute.delta_net import delta_net, gated_attention
 from llmfit.advisor.memory.compute.families import Family, family_of
+from llmfit.advisor.memory.compute.gemma import AltUp, PerLayerInput, gemma3n_layer, gemma4_layer
 from llmfit.advisor.memory.compute.kimi import kimi_delta_attention
 from llmfit.advisor.memory.compute.latent import SparseIndex, latent_attention
 from llmfit.advisor.memory.compute.mamba import mamba, mamba2
@@ -24,6 +25,9 @@ _RECURRENT = {
 }
 
 
+_SINGLE_STEP = frozenset(("nemotron_h", "nemotron_h_moe"))
+
+
 class ModelGraph:
     """Builds one model's graph into ``builder``, layer by layer."""
 
@@ -34,6 +38,8 @@ class ModelGraph:
         builder.score_passes = self.family.score_passes
         self.inputs = Inputs(builder, self.family)
         shape = builder.shape
+        self.per_layer: PerLayerInput | None = None
+        self.altup: AltUp | None = None
         self.states = Recurrence(builder) if shape.state is not None else None
         self.caches = Attention(builder, latent=shape.mla is not None)
         self.sparse = SparseIndex(builder, shape.indexer) if shape.indexer and shape.mla else None
@@ -45,59 +51,108 @@ class ModelGraph:
             scale_after=family.embedding == "scale",
             mixed=family.mixed_input,
         )
+        self._prepare(cur)
+        if self.altup is not None:
+            cur = self.altup.spread(cur)
         last = self.b.shape.n_layer - 1
         for layer in range(self.b.shape.n_layer):
             cur = self.layer(layer, cur, crop=layer == last and family.crop == "layer")
+        if self.altup is not None:
+            cur = self.crop(self.altup.merge(cur))
         self.head(cur)
+
+    def _prepare(self, embedded: Tensor) -> None:
+        """Gemma's inputs beside the embedding itself."""
+        architecture = self.b.shape.architecture
+        if architecture in ("gemma3n", "gemma4") and self.b.weight("per_layer_token_embd.weight") is not None:
+            self.per_layer = PerLayerInput(self.b, embedded)
+        if architecture == "gemma3n":
+            self.altup = AltUp(self.b)
 
     def crop(self, x: Tensor) -> Tensor:
         return ops.get_rows(x, self.inputs.out_rows)
 
     def layer(self, layer: int, x: Tensor, *, crop: bool) -> Tensor:
         b, family = self.b, self.family
+        if self.altup is not None and self.per_layer is not None:
+            return gemma3n_layer(b, self.caches, self.inputs, layer, x, self.per_layer, self.altup)
+        if b.shape.architecture == "gemma4":
+            return gemma4_layer(b, self.caches, self.inputs, layer, x, self.per_layer)
+        if b.shape.architecture in _SINGLE_STEP:
+            return self._single_step(layer, x)
+        if b.shape.kinds[layer] is LayerKind.HYBRID:
+            return self._both_mixers(layer, x, crop=crop)
         normed = layer_norm(b, family, layer, "attn_norm", x)
         cur = self.mix(layer, normed)
         if crop:
             cur, x = self.crop(cur), self.crop(x)
         if b.shape.traits.parallel_residual:
             side = self.crop(normed) if crop else normed
-            cur_ff = feed_forward(b, family, layer, side)
-            return ops.add(ops.add(cur_ff, x), cur)
-        post = b.of(layer, "post_ffw_norm") is not None or b.of(layer, "ffn_norm") is not None
-        if post:
-            cur = layer_norm(b, family, layer, "post_attention_norm", cur)
-        mixed = ops.add(x, cur) if family.residual_first else ops.add(cur, x)
-        if b.of(layer, "ffn_norm") is None and not post:
-            ff_in = layer_norm(b, family, layer, "post_attention_norm", mixed)
-        else:
-            ff_in = layer_norm(b, family, layer, "ffn_norm", mixed)
-        cur = feed_forward(b, family, layer, ff_in)
-        cur = layer_norm(b, family, layer, "post_ffw_norm", cur)
-        out = ops.add(mixed, cur) if family.residual_first else ops.add(cur, mixed)
+            return ops.add(ops.add(feed_forward(b, family, layer, side), x), cur)
+        out = self._second_half(layer, cur, x)
         if layer < b.shape.n_deepstack:
             n = b.n_tokens
             out = ops.add(out, ops.view(b.embedded, (b.shape.n_embd, n), b.embedded.nb[1]))
         return out
 
+    def _second_half(self, layer: int, cur: Tensor, x: Tensor) -> Tensor:
+        """Residual, feed-forward, residual; ``post_attention_norm`` is either a norm after or the one before."""
+        b, family = self.b, self.family
+        after = b.of(layer, "post_ffw_norm") is not None or b.of(layer, "ffn_norm") is not None
+        if after:
+            cur = layer_norm(b, family, layer, "post_attention_norm", cur)
+        mixed = ops.add(x, cur) if family.residual_first else ops.add(cur, x)
+        cur = layer_norm(b, family, layer, "ffn_norm" if after else "post_attention_norm", mixed)
+        cur = feed_forward(b, family, layer, cur)
+        cur = layer_norm(b, family, layer, "post_ffw_norm", cur)
+        return ops.add(mixed, cur) if family.residual_first else ops.add(cur, mixed)
+
+    def _both_mixers(self, layer: int, x: Tensor, *, crop: bool) -> Tensor:
+        """falcon-h1: attention and a recurrent mixer side by side, each behind its own norm."""
+        b, family = self.b, self.family
+        attended = attention(
+            b, family, self.caches, self.inputs, layer, layer_norm(b, family, layer, "attn_norm", x)
+        )
+        if self.states is None:
+            raise ValueError("a layer with state needs its sizes")
+        scanned = mamba2(self.states, layer, layer_norm(b, family, layer, "attn_norm", x))
+        x = ops.add(ops.add(attended, scanned), x)
+        x = self.crop(x) if crop else x
+        return ops.add(feed_forward(b, family, layer, layer_norm(b, family, layer, "ffn_norm", x)), x)
+
+    def _single_step(self, layer: int, x: Tensor) -> Tensor:
+        """nemotron_h: a layer is a mixer or a feed-forward."""
+        b, family = self.b, self.family
+        normed = layer_norm(b, family, layer, "attn_norm", x)
+        if b.shape.kinds[layer] is LayerKind.NONE:
+            return ops.add(feed_forward(b, family, layer, normed), x)
+        return ops.add(self.mix(layer, normed), x)
+
     def mix(self, layer: int, x: Tensor) -> Tensor:
         b, shape = self.b, self.b.shape
-        if self.states is not None and shape.kinds[layer] is LayerKind.RECURRENT:
+        if self.states is not None and self.states.state.kind in ("delta net", "kda"):
             b.expand(x)
+        if self.states is not None and shape.kinds[layer] is LayerKind.RECURRENT:
             return _RECURRENT[self.states.state.kind](self.states, layer, x)
         if shape.mla is not None:
             return latent_attention(b, self.family, self.caches, self.inputs, layer, x, self.sparse)
         if self.states is not None and self.states.state.kind == "delta net":
-            b.expand(x)
             return gated_attention(b, self.caches, self.inputs, layer, x)
         return attention(b, self.family, self.caches, self.inputs, layer, x)
 
     def head(self, x: Tensor) -> None:
+        """Norm and logits. What a caller may read is never overwritten (llm_graph_result::set_outputs)."""
         b, family = self.b, self.family
         if family.crop == "before norm":
+            x.is_output = True
             x = self.crop(x)
         kind = "norm" if family.layer_norm else "rms_norm"
         cur = b.norm(x, b.weight("output_norm.weight"), bias=b.weight("output_norm.bias"), kind=kind)
+        if family.crop == "after norm" or family.keeps_hidden:
+            cur.is_output = True
         if family.crop == "after norm":
             cur = self.crop(cur)
-        output = b.weight("output.weight") or b.need("token_embd.weight#head")
-        b.expand(ops.mul_mat(output, cur))
+        cur.is_output = True
+        logits = ops.mul_mat(b.need("output.weight"), cur)
+        logits.is_output = True
+        b.expand(logits)

@@ -12,7 +12,7 @@ def _convolved(r: Recurrence, layer: int, which: str, x: Tensor, store: Tensor, 
     """causal_conv1d: projection, convolution with a third of the state, activation."""
     b, n, seqs = r.b, r.n_seq_tokens, r.n_seqs
     kernel = b.need(f"blk.{layer}.ssm_conv1d_{which}.weight")
-    taps, inner = kernel.ne[0], r.state.inner_size
+    taps, inner = kernel.ne[0], kernel.ne[1] * kernel.ne[2]
     state = ops.view(loaded, (taps - 1, inner, seqs), 4 * (taps - 1), loaded.nb[1])
     proj = ops.mul_mat(b.need(f"blk.{layer}.attn_{which}.weight"), x)
     joined = ops.concat(state, ops.transpose(ops.reshape(proj, inner, n, seqs)), 0)
@@ -27,7 +27,7 @@ def _convolved(r: Recurrence, layer: int, which: str, x: Tensor, store: Tensor, 
 
 def kimi_delta_attention(r: Recurrence, layer: int, x: Tensor) -> Tensor:
     b, n, seqs, size = r.b, r.n_seq_tokens, r.n_seqs, r.state.head_size
-    heads = r.state.inner_size // size
+    heads = b.shape.n_head[layer]
     conv_store, store = r.conv_store(layer), r.scan_store(layer)
     loaded = r.load(conv_store)
     q, k, v = (_convolved(r, layer, which, x, conv_store, loaded) for which in "qkv")

@@ -16,7 +16,9 @@ class Inputs:
     def __init__(self, b: GraphBuilder, family: Family) -> None:
         n = b.n_tokens
         self.positions = b.input("I32", n * family.positions)
-        self.temperature = b.input("F32", 1, 1, n) if family.temperature else None
+        self.temperature = (
+            b.input("F32", 1, 1, n) if family.temperature or b.shape.attention_temperature else None
+        )
         self.out_rows = b.input("I32", b.batch.n_outputs)
 
 
@@ -115,7 +117,7 @@ def feed_forward(b: GraphBuilder, family: Family, layer: int, x: Tensor) -> Tens
     """Dense, or experts with what shares the layer with them."""
     if b.of(layer, "ffn_gate_inp") is None:
         return _dense(b, family, layer, x)
-    routed = experts(b, layer, x, family.routing)
+    routed = _routed(b, family, layer, x)
     if b.of(layer, "ffn_up_shexp") is None:
         return ops.add(routed, _dense(b, family, layer, x)) if family.dense_beside_experts else routed
     shared = dense(b, layer, x, part="_shexp", steps=family.activation_steps)
@@ -123,6 +125,17 @@ def feed_forward(b: GraphBuilder, family: Family, layer: int, x: Tensor) -> Tens
     if gate is not None:
         shared = ops.mul(shared, ops.unary(ops.mul_mat(gate, x)))
     return ops.add(routed, shared)
+
+
+def _routed(b: GraphBuilder, family: Family, layer: int, x: Tensor) -> Tensor:
+    """The experts, in a narrower space of their own where the model has one (nemotron_h_moe)."""
+    if not family.activation_steps > 1:
+        return experts(b, layer, x, family.routing)
+    down, up = b.of(layer, "ffn_latent_down"), b.of(layer, "ffn_latent_up")
+    narrow = x if down is None else ops.mul_mat(down, x)
+    logits = ops.mul_mat(b.need(f"blk.{layer}.ffn_gate_inp.weight"), x)
+    routed = experts(b, layer, narrow, family.routing, logits=logits)
+    return routed if up is None else ops.mul_mat(up, routed)
 
 
 def _dense(b: GraphBuilder, family: Family, layer: int, x: Tensor) -> Tensor:
