@@ -32,18 +32,21 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
     A published size that is known to the byte wins for ``file_bytes``. Raises UsageError for an unknown
     quantisation, NotModelledError for a model whose tensors or memory rules are not known.
     """
-    quantization = file_type(quant).name
-    metadata, shapes, kept = _layout(entry)
-    tensors = kept if kept and quantization == _own_quantization(entry) else None
-    if tensors is None:
+    header = _own_header(entry)
+    quantization = quant if header and quant == header["quantization"] else file_type(quant).name
+    if header is not None:
+        metadata = cast(Mapping[str, object], header["metadata"])
+        tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
+        shapes: Sequence[TensorShape] = tuple(TensorShape(tensor.name, tensor.dims) for tensor in tensors)
+    else:
+        metadata, shapes = _layout(entry)
+    if header is None or header["quantization"] != quantization:
+        header = None
         tensors = quantize_layout(metadata, shapes, quantization, imatrix=True)
-    shape = shape_from_header(metadata, tensors)
-    published = exact_file(entry, quantization)
-    size_bytes = published.bytes if published else sum(tensor.n_bytes for tensor in tensors)
-    size_source = f"published: {published.source}" if published else COMPUTED
+    size_bytes, size_source = _file_size(entry, quantization, header, tensors)
     return Model(
         id=entry.id,
-        shape=shape,
+        shape=shape_from_header(metadata, tensors),
         tensors=tensors,
         quantization=quantization,
         source="catalog",
@@ -128,16 +131,8 @@ def active_parameters(shape: ModelShape, tensors: Sequence[Tensor]) -> int:
     return active
 
 
-def _layout(
-    entry: CatalogModel,
-) -> tuple[Mapping[str, object], Sequence[TensorShape], tuple[Tensor, ...] | None]:
-    """Metadata and tensor shapes of a row, and the very tensors where the row was made from a file."""
-    row = model_row(entry.id)
-    header = cast("Mapping[str, object] | None", row.get("header"))
-    if header is not None:
-        tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
-        shapes = tuple(TensorShape(tensor.name, tensor.dims) for tensor in tensors)
-        return cast(Mapping[str, object], header["metadata"]), shapes, tensors
+def _layout(entry: CatalogModel) -> tuple[Mapping[str, object], Sequence[TensorShape]]:
+    """Metadata and tensor shapes of a bundled row."""
     architecture = loader.bundled_row(loader.ARCHITECTURES, entry.id)
     if architecture is None:
         why = "the catalogue does not know its tensors"
@@ -146,11 +141,31 @@ def _layout(
     options = cast(Mapping[str, object], architecture.get("options") or {})
     from llmfit.advisor.model.layout import lay_out
 
-    return metadata, lay_out(metadata, options), None
+    return metadata, lay_out(metadata, options)
+
+
+def _file_size(
+    entry: CatalogModel,
+    quantization: str,
+    header: Mapping[str, object] | None,
+    tensors: Sequence[Tensor],
+) -> tuple[int, str]:
+    """Bytes of the file and where the figure comes from: a file or a publisher beats arithmetic."""
+    if header is not None:
+        return cast(int, header["file_bytes"]), "measured: the file that the row was made from"
+    published = exact_file(entry, quantization)
+    if published is not None:
+        return published.bytes, f"published: {published.source}"
+    return sum(tensor.n_bytes for tensor in tensors), COMPUTED
+
+
+def _own_header(entry: CatalogModel) -> Mapping[str, object] | None:
+    """What the file said that a row of the user's own was made from."""
+    return cast("Mapping[str, object] | None", model_row(entry.id).get("header"))
 
 
 def _own_quantization(entry: CatalogModel) -> str | None:
-    header = cast("Mapping[str, object] | None", model_row(entry.id).get("header"))
+    header = _own_header(entry)
     return None if header is None else str(header["quantization"])
 
 

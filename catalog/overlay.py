@@ -89,7 +89,7 @@ def _rows(path: Path, kind: str) -> Iterator[tuple[str, Row | str]]:
                 if len(line) > MAX_LINE_BYTES:
                     yield place, f"a line longer than {MAX_LINE_BYTES // MIB} MiB; the rest is not read"
                     return
-                if line.strip():
+                if line := line.strip():
                     yield place, validate(line)
     except OSError as error:
         yield _shown(path), f"not readable: {error.strerror or type(error).__name__}"

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmfit.advisor.errors import UsageError
+from llmfit.catalog.gpus import (
+    find_gpu,
+    gpu_key,
+    gpu_row,
+    list_gpus,
+    lookup_gpu,
+    match_driver_name,
+    search_gpus,
+    split_memory_size,
+)
+from llmfit.catalog.overlay import overlay
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu_id"),
+    [
+        ("RTX 3090", "nvidia-geforce-rtx-3090"),
+        ("rtx3090", "nvidia-geforce-rtx-3090"),
+        ("3090", "nvidia-geforce-rtx-3090"),
+        ("GeForce RTX-3090", "nvidia-geforce-rtx-3090"),
+        ("NVIDIA GeForce RTX 5070", "nvidia-geforce-rtx-5070"),
+        ("4070 ti super", "nvidia-geforce-rtx-4070-ti-super"),
+        ("RTX 4090 Laptop", "nvidia-geforce-rtx-4090-mobile"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "nvidia-geforce-rtx-4090-mobile"),
+        ("RX 7900 XTX", "amd-radeon-rx-7900-xtx"),
+        ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "amd-radeon-rx-7900-xtx"),
+        ("7900xtx", "amd-radeon-rx-7900-xtx"),
+        ("Intel(R) Arc(TM) B580 Graphics", "intel-arc-b580"),
+        ("B580", "intel-arc-b580"),
+        ("M4 Max 128GB", "apple-m4-max-40-core-gpu"),
+        ("M4 Max 36 GB", "apple-m4-max-32-core-gpu"),
+        ("DGX Spark", "nvidia-gb10"),
+        ("Strix Halo", "amd-radeon-8060s"),
+        ("RTX 3060", "nvidia-geforce-rtx-3060-12-gb"),
+        ("RTX 3060 8GB", "nvidia-geforce-rtx-3060-8-gb"),
+        ("RTX 4060 Ti", "nvidia-geforce-rtx-4060-ti-16-gb"),
+        ("RTX 3080", "nvidia-geforce-rtx-3080"),
+        ("RTX 3080 12GB", "nvidia-geforce-rtx-3080-12-gb"),
+        ("GTX 1060 6GB", "nvidia-geforce-gtx-1060-6-gb"),
+        ("H100", "nvidia-h100-sxm5-80-gb"),
+        ("A100 40GB", "nvidia-a100-sxm4-40-gb"),
+        ("RTX 6000 Ada", "nvidia-rtx-6000-ada-generation"),
+        ("RTX PRO 6000", "nvidia-rtx-pro-6000-blackwell"),
+        ("RTX A6000", "nvidia-rtx-a6000"),
+        ("P40", "nvidia-tesla-p40"),
+        ("nvidia-geforce-rtx-3090", "nvidia-geforce-rtx-3090"),
+    ],
+)
+def test_names_of_people_and_drivers(name: str, gpu_id: str) -> None:
+    assert find_gpu(name).id == gpu_id
+
+
+def test_the_size_asked_for_is_the_size_meant() -> None:
+    assert find_gpu("M4 Max 64GB").default_memory_bytes == 64 * GIB
+    assert find_gpu("M4 Max").default_memory_bytes == 128 * GIB
+    assert find_gpu("RTX 3060 8GB").default_memory_bytes == 8 * GIB
+    assert find_gpu("RTX 3060 8GB").bandwidth_bytes_per_s == 240 * 10**9
+
+
+def test_a_size_that_is_not_sold() -> None:
+    with pytest.raises(UsageError, match=r"It comes with 8 GB or 12 GB\."):
+        find_gpu("RTX 3060 24GB")
+
+
+def test_every_name_of_every_card_finds_it() -> None:
+    for facts in list_gpus():
+        row = gpu_row(facts.id)
+        for name in (facts.name, *facts.driver_names, *row["aliases"]):  # type: ignore[misc]
+            assert facts.id in [found.id for found in lookup_gpu(name)], (facts.id, name)
+        assert lookup_gpu(facts.name)[0].id == facts.id
+
+
+def test_every_card_is_found_by_driver_name_and_memory() -> None:
+    """Except where a driver gives one name to cards of one size that differ in speed: then nobody knows."""
+    undecided = []
+    for facts in list_gpus():
+        for name in facts.driver_names:
+            for size in facts.memory_bytes_options or (64 * GIB,):
+                found = match_driver_name(name, size - size // 50)
+                if found is None:
+                    undecided.append(name)
+                else:
+                    assert found.bandwidth_bytes_per_s == facts.bandwidth_bytes_per_s, (facts.id, name)
+    # Sold with GDDR5 and with GDDR6 under one name and one size.
+    assert set(undecided) == {"NVIDIA GeForce GTX 1650"}
+
+
+def test_a_driver_name_alone_is_not_guessed_at() -> None:
+    assert match_driver_name("NVIDIA GeForce RTX 3060", None) is None
+    assert match_driver_name("NVIDIA GeForce RTX 3060", 12 * GIB) is not None
+    assert match_driver_name("NVIDIA GeForce RTX 9990", 24 * GIB) is None
+    assert match_driver_name("", None) is None
+
+
+def test_a_slice_of_a_card_has_not_its_bandwidth() -> None:
+    assert match_driver_name("NVIDIA H100 80GB HBM3", 81559 * 2**20) is not None
+    assert match_driver_name("NVIDIA H100 80GB HBM3", 10 * GIB) is None
+
+
+def test_a_card_with_more_memory_soldered_on_keeps_its_bandwidth() -> None:
+    found = match_driver_name("NVIDIA GeForce RTX 4090", 48 * GIB)
+    assert found is not None
+    assert found.id == "nvidia-geforce-rtx-4090"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("RTX 9090", "GeForce RTX 3090"), ("RTX 6000", "Quadro RTX 6000"), ("RX 7900", "XTX")],
+)
+def test_unknown_names_list_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_gpu(name)
+    assert nearest in caught.value.hint
+    with pytest.raises(UsageError):
+        lookup_gpu(name)
+
+
+@pytest.mark.parametrize("name", ["", "banana", "\x1b[31mRTX", "[bold]", "GB", "24GB", "x" * 10_000])
+def test_nonsense_is_one_printable_line(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_gpu(name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_found_or_refused(name: str) -> None:
+    try:
+        found = find_gpu(name)
+    except UsageError:
+        return
+    assert gpu_key(split_memory_size(name)[0]) or found.id == name.strip().lower()
+
+
+def test_split_memory_size() -> None:
+    assert split_memory_size("RTX 3060 8GB") == ("RTX 3060", 8 * GIB)
+    assert split_memory_size("RTX 3060 8 GiB") == ("RTX 3060", 8 * GIB)
+    assert split_memory_size("RTX 3060") == ("RTX 3060", None)
+    assert split_memory_size("GB10") == ("GB10", None)
+
+
+def test_search() -> None:
+    assert {facts.id for facts in search_gpus("5090 laptop")} == {"nvidia-geforce-rtx-5090-mobile"}
+    assert len(search_gpus("")) == len(list_gpus())
+
+
+def test_shader_rate_stands_in_where_there_are_no_matrix_units() -> None:
+    """Pascal's FP16 is a 64th of its FP32, and llama.cpp does not use it."""
+    assert find_gpu("GTX 1080 Ti").fp16_flops == 11_340_000_000_000
+    assert find_gpu("RTX 3090").fp16_flops == 71_200_000_000_000
+    assert find_gpu("RX 6800 XT").fp16_flops == 41_500_000_000_000
+
+
+def test_a_card_of_the_user_wins(own_rows: Path) -> None:
+    own_rows.mkdir()
+    row = (
+        '{"id":"my-3090","name":"RTX 3090","vendor":"nvidia","memory_bytes":[51539607552],"sources":["mine"]}'
+    )
+    (own_rows / "gpus.jsonl").write_text(row)
+    overlay.cache_clear()
+    assert find_gpu("RTX 3090").id == "my-3090"
+    assert find_gpu("NVIDIA GeForce RTX 3090").default_memory_bytes == 48 * GIB
