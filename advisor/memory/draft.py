@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmfit.advisor.memory.compute_buffer import ComputeBuffers
-
 from llmfit.advisor.memory.assignment import Assignment
+from llmfit.advisor.memory.compute_buffer import ComputeBuffers
 from llmfit.advisor.memory.kv_cache import CacheGeometry, kv_layer_bytes
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.shape import ModelShape

@@ -6,12 +6,11 @@ is a stated constant. The doubt of all that is the margin of each device: see ma
 
 from __future__ import annotations
 
-from llmfit.advisor.memory.compute_buffer import ComputeBuffers, compute_buffers
-
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Gpu, Machine
-from llmfit.advisor.memory.assignment import Assignment, assign_layers
+from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+from llmfit.advisor.memory.compute_buffer import ComputeBuffers, compute_buffers
 from llmfit.advisor.memory.draft import DraftBytes, draft_bytes
 from llmfit.advisor.memory.host import host_memory, repack_types
 from llmfit.advisor.memory.kv_cache import CacheBytes, cache_bytes, cache_geometry
@@ -46,7 +45,7 @@ def estimate_memory(
     compute = compute_buffers(shape, weights, settings, assignment, geometry)
     draft = draft_bytes(shape, settings, geometry, assignment, compute)
     devices = [
-        _gpu_memory(position, gpu, settings, assignment, placed, cache, compute, draft)
+        _gpu_memory(position, gpu, placed, cache, compute, draft)
         for position, gpu in enumerate(gpus[: assignment.n_devices])
     ]
     host = host_memory(shape, weights, placed, settings, geometry)
@@ -71,8 +70,6 @@ def estimate_memory(
 def _gpu_memory(
     position: int,
     gpu: Gpu,
-    settings: LaunchSettings,
-    assignment: Assignment,
     placed: WeightBytes,
     cache: CacheBytes,
     compute: ComputeBuffers,
@@ -87,7 +84,8 @@ def _gpu_memory(
         kv_cache_bytes=cache.gpu_bytes[position],
         compute_bytes=compute.gpu_bytes[position],
         overhead_bytes=overhead.expected_bytes + draft.gpu_bytes[position],
-        margin_bytes=overhead.doubt_bytes + gpu_margin_bytes(compute.gpu_bytes[position], assignment),
+        margin_bytes=overhead.doubt_bytes
+        + gpu_margin_bytes(compute.gpu_bytes[position], compute.margin_bytes[position]),
         capacity_bytes=gpu.vram_total_bytes,
         free_bytes=gpu.vram_free_bytes,
         draft_bytes=draft.gpu_bytes[position],

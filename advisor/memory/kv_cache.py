@@ -172,8 +172,12 @@ def layer_cache_bytes(
     for layer, kind in enumerate(shape.kinds):
         if shape.state and kind in (LayerKind.RECURRENT, LayerKind.HYBRID):
             sizes[layer] += state * shape.state.elements
-        if layer >= shape.n_layer_kv or kind in (LayerKind.RECURRENT, LayerKind.NONE):
-            continue
+        if (
+            layer >= shape.n_layer_kv
+            or kind is LayerKind.RECURRENT
+            or (kind is LayerKind.NONE and shape.state)
+        ):
+            continue  # in a model without states, a layer without KV heads still has a (padded) row of V
         cells = geometry.swa_cells if kind is LayerKind.SWA else geometry.n_ctx_seq
         key = (shape.key_width(layer), shape.value_width(layer), cells)
         if key not in known:

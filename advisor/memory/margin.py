@@ -6,23 +6,22 @@ of tests/data/memory_oracle.csv.gz is counted below llama.cpp's own figure (test
 
 from __future__ import annotations
 
-from llmfit.advisor.memory.assignment import Assignment
 from llmfit.advisor.units import MIB
 
 GPU_FLOOR_BYTES = 16 * MIB
-FULL_OFFLOAD_SHARE = 0.05
-"""Of the compute buffer: also covers what CUDA's graph optimiser may add, which fake cards do not show."""
-PARTIAL_OFFLOAD_SHARE = 0.10
-"""With weights in RAM the scheduler stages copies whose lifetimes are harder to predict."""
+GPU_SHARE = 0.05
+"""Of the compute buffer: CUDA's graph optimiser may prolong lifetimes, which fake cards do not show
+(ggml_backend_cuda_graph_optimize), and other builds than b11434 reserve a little differently."""
 HOST_FLOOR_BYTES = 64 * MIB
 HOST_SHARE = 0.10
 
 
-def gpu_margin_bytes(compute_bytes: int, assignment: Assignment) -> int:
-    """Doubt of a card's compute buffer, without the driver's (overhead.py)."""
-    whole = assignment.fully_offloaded and not assignment.has_overrides
-    share = FULL_OFFLOAD_SHARE if whole else PARTIAL_OFFLOAD_SHARE
-    return GPU_FLOOR_BYTES + int(compute_bytes * share)
+def gpu_margin_bytes(compute_bytes: int, replay_doubt_bytes: int) -> int:
+    """Doubt of a card's compute buffer, without the driver's (overhead.py).
+
+    ``replay_doubt_bytes`` is what the replay itself is unsure of (ComputeBuffers.margin_bytes).
+    """
+    return GPU_FLOOR_BYTES + int(compute_bytes * GPU_SHARE) + replay_doubt_bytes
 
 
 def host_margin_bytes(compute_bytes: int) -> int:

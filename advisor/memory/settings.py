@@ -1,4 +1,4 @@
-"""LaunchSettings: everything about a llama-server launch that moves bytes, nothing left to a default elsewhere."""
+"""LaunchSettings: everything about a llama-server launch that moves bytes, no default left elsewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ SERVER_DEFAULT_CACHE_RAM_BYTES = 8 * GIB
 class LaunchSettings:
     """The settings of one launch; each field is a llama-server flag.
 
-    ``context_tokens`` is ``-c`` (all slots together). ``gpu_layers`` counts like ``-ngl``: block_count + 1 is all.
-    ``devices`` are the indices of the machine's GPUs that take part, in order; empty means CPU only.
-    ``tensor_split`` has one proportion for each of ``devices``; ``None`` leaves it to llama.cpp (free memory).
+    ``context_tokens`` is ``-c`` (all slots together; 0: as trained). ``gpu_layers`` counts like ``-ngl``:
+    block_count + 1 is all. ``devices`` are the indices of the machine's GPUs that take part, in order; empty
+    means CPU only. ``tensor_split`` has one proportion for each of ``devices``; ``None`` leaves it to
+    llama.cpp (free memory). ``override_tensor`` rules come before ``n_cpu_moe``; the numbers of their
+    buffers count ``devices``.
     """
 
     context_tokens: int
@@ -45,7 +47,7 @@ class LaunchSettings:
     """``draft-mtp`` loads and uses the model's own MTP blocks."""
     spec_draft_max: int = 3
     outputs: str = "server"
-    """``server``: logits for one row a slot; ``tool``: for every row of a batch (llama-bench, llama-fit-params)."""
+    """``server``: logits for one row a slot; ``tool``: for every row of a batch (llama-bench and others)."""
     mmap: bool = True
     repack: bool = True
     cache_ram_bytes: int = SERVER_DEFAULT_CACHE_RAM_BYTES

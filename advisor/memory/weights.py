@@ -40,6 +40,8 @@ _NOT_ON_GPU = frozenset({"TQ1_0", "TQ2_0", "Q8_1"})
 
 _OUTPUT_FIRST = ("gemma3n", "gemma4")
 """These create the tied copy before the embedding, so the host does not share it (src/models/*.cpp)."""
+_NO_TIED_COPY = ("bitnet",)
+"""bitnet multiplies with the embedding where it lies, in RAM (src/models/bitnet.cpp, FIXME)."""
 _MTP_FFN = r"ffn_(gate|up|gate_up|down)(_exps|_shexp)?\.|ffn_gate_inp\.|exp_probs_b"
 _MTP_HEADS = r"nextn\.(embed_tokens|shared_head_head|shared_head_norm)\."
 _MTP_KEPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
@@ -140,7 +142,8 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         placed.append(PlacedTensor(tensor.name, layer, gpu, host, tensor.type_name, tensor.dims))
         matrices[tensor.name] = tensor.n_bytes
     embedding = next((t for t in placed if t.name == "token_embd.weight"), None)
-    tied = embedding if shape.traits.tied_embeddings else None
+    copied = shape.traits.tied_embeddings and shape.architecture not in _NO_TIED_COPY
+    tied = embedding if copied else None
     embedding_tensor = next((t for t in tensors if t.name == "token_embd.weight"), None)
     layers = [[t for t in placed if t.layer == il] for il in range(shape.n_layer_all)]
     expert_layers = [[t for t in layer if CPU_MOE_PATTERN.search(t.name)] for layer in layers]

@@ -148,7 +148,7 @@ class ModelShape:
     """The main context allocates a cache for them too, although its graph never reads it (some hybrids)."""
     n_deepstack: int = 0
     n_expert_groups: int = 0
-    """Experts compete in groups first, of which ``n_expert_groups_used`` stay (DeepSeek-V3); 0 or 1 without."""
+    """Experts compete in groups, of which ``n_expert_groups_used`` stay (DeepSeek-V3); 0 or 1 without."""
     n_expert_groups_used: int = 0
     expert_weights_norm: bool = False
     """The header says that the weights of the chosen experts are normalised; some architectures always do."""
