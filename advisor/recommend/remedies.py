@@ -22,7 +22,7 @@ from llmfit.advisor.recommend.judgement import (
     Remedy,
 )
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.speed.estimate import estimate_speed
+from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.units import format_context, format_gib
 
 SMALLER_FILE_TYPES = ("Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS")
@@ -74,17 +74,19 @@ class _Case:
         """The remedy that this change is; ``None`` where llama.cpp would refuse it."""
         model = model or self.judgement.model
         machine = machine or self.judgement.machine
+        weights = weights or self.weights
         try:
-            layout = find_layout(model.shape, weights or self.weights, machine, settings, self.request.fixed)
-            return self._remedy(name, change, layout, model, machine)
+            layout = find_layout(model.shape, weights, machine, settings, self.request.fixed)
+            speed = None
+            if layout.fits:
+                depth_tokens = self.request.depth_tokens
+                speed = estimate_speed(model, weights, machine, layout.settings, depth_tokens)
+            return self._remedy(name, change, layout, speed)
         except LlmfitError:
             return None
 
-    def _remedy(self, name: str, change: Change, layout: Layout, model: Model, machine: Machine) -> Remedy:
+    def _remedy(self, name: str, change: Change, layout: Layout, speed: SpeedEstimate | None) -> Remedy:
         saves_bytes = self.judgement.memory.total_bytes - layout.memory.total_bytes
-        speed = None
-        if layout.fits:
-            speed = estimate_speed(model, machine, layout.settings, self.request.depth_tokens)
         saving = f" saves {format_gib(saves_bytes)}" if saves_bytes > 0 else ""
         missing = f", {format_gib(layout.shortfall_bytes)} short" if layout.shortfall_bytes else ""
         return Remedy(

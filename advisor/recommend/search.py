@@ -48,7 +48,7 @@ def judge(
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
     layout, reasons = _choose(model, weights, machine, request)
     runs = layout.verdict != DOES_NOT_FIT
-    speed = estimate_speed(model, machine, layout.settings, request.depth_tokens) if runs else None
+    speed = estimate_speed(model, weights, machine, layout.settings, request.depth_tokens) if runs else None
     argv = server_argv(layout.settings, model.launch_args, machine) if runs else None
     judgement = Judgement(
         model=model,

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmfit.advisor.memory.assignment import Assignment
+from llmfit.advisor.memory.assignment import HOST_DEVICE, Assignment
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.model.quantization import TENSOR_TYPES
+from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.model.shape import LayerKind, ModelShape
 from llmfit.advisor.model.tensors import Tensor
 
@@ -23,21 +23,18 @@ F32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeReads:
-    """Bytes of weights one decode step reads: dense parts and chosen experts a layer, and the output head."""
+class TensorRead:
+    """Bytes of one tensor that one decode step reads; ``layer`` is ``None`` for the output head."""
 
-    dense_bytes: tuple[int, ...]
-    expert_bytes: tuple[int, ...]
-    output_bytes: int
-
-    @property
-    def weights_bytes(self) -> int:
-        return sum(self.dense_bytes) + sum(self.expert_bytes) + self.output_bytes
+    name: str
+    layer: int | None
+    is_expert: bool
+    n_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceReads:
-    """The same summed for one device or the host, with the cache; bytes a token."""
+    """What is read on one device or the host; bytes a token."""
 
     dense_bytes: float
     expert_bytes: float
@@ -50,29 +47,21 @@ class PlaceReads:
         return self.dense_bytes + self.expert_bytes + self.cache_bytes
 
 
-def decode_reads(shape: ModelShape, tensors: Sequence[Tensor]) -> DecodeReads:
-    """What each layer contributes; k of n routed experts by their share of the stacked tensor."""
-    dense = [0] * shape.n_layer
-    experts = [0] * shape.n_layer
-    output_bytes = tied_bytes = 0
+def decode_reads(shape: ModelShape, tensors: Sequence[Tensor]) -> tuple[TensorRead, ...]:
+    """Every tensor that a step reads; k of n routed experts by their share of the stacked tensor."""
+    reads = []
     for tensor in tensors:
         match = _BLOCK.match(tensor.name)
         if match is None:
-            if tensor.name == "token_embd.weight":
-                tied_bytes = tensor.n_bytes
-            elif not tensor.name.startswith(_LOOKED_UP):
-                output_bytes += tensor.n_bytes
+            tied_head = tensor.name == "token_embd.weight" and shape.traits.tied_embeddings
+            if tied_head or not tensor.name.startswith(_LOOKED_UP):
+                reads.append(TensorRead(tensor.name, None, False, tensor.n_bytes))
             continue
-        layer = int(match[1])
-        if layer >= shape.n_layer:
-            continue
-        if "_exps" in match[2] and shape.n_expert:
-            experts[layer] += tensor.n_bytes * shape.n_expert_used // shape.n_expert
-        else:
-            dense[layer] += tensor.n_bytes
-    if shape.traits.tied_embeddings:
-        output_bytes += tied_bytes
-    return DecodeReads(tuple(dense), tuple(experts), output_bytes)
+        layer, is_expert = int(match[1]), "_exps" in match[2] and shape.n_expert > 0
+        if layer < shape.n_layer:
+            used = tensor.n_bytes * shape.n_expert_used // shape.n_expert if is_expert else tensor.n_bytes
+            reads.append(TensorRead(tensor.name, layer, is_expert, used))
+    return tuple(reads)
 
 
 def cache_bytes_read(shape: ModelShape, layer: int, settings: LaunchSettings, depth_tokens: int) -> float:
@@ -92,28 +81,37 @@ def cache_bytes_read(shape: ModelShape, layer: int, settings: LaunchSettings, de
 
 
 def reads_by_place(
-    shape: ModelShape, reads: DecodeReads, settings: LaunchSettings, assignment: Assignment, depth_tokens: int
+    shape: ModelShape,
+    reads: Sequence[TensorRead],
+    settings: LaunchSettings,
+    assignment: Assignment,
+    depth_tokens: int,
 ) -> tuple[tuple[PlaceReads, ...], PlaceReads]:
     """(one PlaceReads a GPU in the order of ``settings.devices``, that of the host)."""
-    n_places = len(settings.devices) + 1
-    host = n_places - 1
+    n_places = assignment.n_devices + 1
+    # The host is device -1: the last place.
     dense, experts, cache = [0.0] * n_places, [0.0] * n_places, [0.0] * n_places
     touched: list[set[int]] = [set() for _ in range(n_places)]
+    for read in reads:
+        place = _place(read, assignment)
+        (experts if read.is_expert else dense)[place] += read.n_bytes
+        if read.layer is not None:
+            touched[place].add(read.layer)
     for layer in range(shape.n_layer):
-        place = assignment.layer_device[layer] if assignment.layer_device[layer] >= 0 else host
-        expert_place = host if assignment.experts_on_host[layer] else place
-        cache_place = assignment.cache_device[layer] if assignment.cache_device[layer] >= 0 else host
-        dense[place] += reads.dense_bytes[layer]
-        experts[expert_place] += reads.expert_bytes[layer]
-        cache[cache_place] += cache_bytes_read(shape, layer, settings, depth_tokens)
-        touched[place].add(layer)
-        if reads.expert_bytes[layer]:
-            touched[expert_place].add(layer)
-    output_place = assignment.output_device if assignment.output_device >= 0 else host
-    dense[output_place] += reads.output_bytes
+        cache[assignment.cache_device[layer]] += cache_bytes_read(shape, layer, settings, depth_tokens)
     places = tuple(PlaceReads(dense[i], experts[i], cache[i], len(touched[i])) for i in range(n_places))
     return places[:-1], places[-1]
 
 
+def _place(read: TensorRead, assignment: Assignment) -> int:
+    if read.name in assignment.overrides:
+        return assignment.overrides[read.name]
+    if read.layer is None:
+        return assignment.output_device
+    if read.is_expert and read.layer < assignment.n_cpu_moe:
+        return HOST_DEVICE
+    return assignment.layer_device[read.layer]
+
+
 def _bytes_per_element(cache_type: str) -> float:
-    return TENSOR_TYPES[cache_type.upper()].bits_per_weight / 8
+    return CACHE_TYPES[cache_type].bits_per_weight / 8

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed import efficiency
 from llmfit.advisor.speed.bytes_read import PlaceReads, decode_reads, reads_by_place
@@ -39,18 +40,18 @@ class SpeedEstimate:
 
 
 def estimate_speed(
-    model: Model, machine: Machine, settings: LaunchSettings, depth_tokens: int = 0
+    model: Model, weights: WeightTable, machine: Machine, settings: LaunchSettings, depth_tokens: int = 0
 ) -> SpeedEstimate | None:
     """Decode speed of one stream at a depth; ``None`` where a bandwidth that matters is not known."""
     gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
     bandwidths = [gpu.bandwidth_bytes_per_s for gpu in gpus]
-    free = [gpu.vram_free_bytes or 0 for gpu in gpus]
-    assignment = assign_layers(model.shape, settings, free)
+    free = [gpu.vram_free_bytes for gpu in gpus]
+    assignment = assign_layers(model.shape, settings, free, weights)
     reads = decode_reads(model.shape, model.tensors)
     per_gpu, host = reads_by_place(model.shape, reads, settings, assignment, depth_tokens)
     if any(bytes_per_s is None for bytes_per_s in bandwidths):
         return None
-    known = [float(bytes_per_s) for bytes_per_s in bandwidths if bytes_per_s is not None]
+    known = [float(bytes_per_s) for bytes_per_s in bandwidths if bytes_per_s is not None][: len(per_gpu)]
     time = decode_time(per_gpu, known, host, machine.memory.bandwidth_bytes_per_s, model.shape.architecture)
     return None if time is None else _with_doubt(time, per_gpu, host, depth_tokens)
 
