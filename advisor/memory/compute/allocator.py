@@ -64,23 +64,31 @@ class FreeList:
         return offset
 
     def give(self, offset: int, n_bytes: int) -> None:
-        """Frees what ``take`` gave, merging with the holes beside it."""
+        """Frees what ``take`` gave, merging with the holes beside it.
+
+        Empty tensors may leave the list unsorted for a while; the search must then go on as ggml's does.
+        """
         size = -(-n_bytes // self.alignment) * self.alignment
+        end = offset + size
         blocks = self.blocks
-        for at, block in enumerate(blocks):
+        at = 0
+        for block in blocks:
             if block[0] + block[1] == offset:
                 block[1] += size
                 if at + 1 < len(blocks) and block[0] + block[1] == blocks[at + 1][0]:
                     block[1] += blocks.pop(at + 1)[1]
                 return
-            if offset + size == block[0]:
+            if end == block[0]:
                 block[0] = offset
                 block[1] += size
+                if at and blocks[at - 1][0] + blocks[at - 1][1] == offset:
+                    blocks[at - 1][1] += blocks.pop(at)[1]
                 return
-            if block[0] > offset:
-                blocks.insert(at, [offset, size])
-                return
-        blocks.append([offset, size])
+            at += 1
+        at = 0
+        while at < len(blocks) and blocks[at][0] < offset:
+            at += 1
+        blocks.insert(at, [offset, size])
 
 
 def allocated_bytes(tensor: Tensor, on_gpu: bool) -> int:

@@ -39,7 +39,8 @@ class Family:
     routing: Routing = Routing()
     activation_steps: int = 1
     dense_beside_experts: bool = False
-    residual_first: bool = False
+    residual_first: str = ""
+    """Which sums name the residual first: ``both``, ``second``; it decides whose memory the sum takes."""
     mixed_input: bool = True
     alibi: bool = False
     score_passes: int = 0
@@ -96,16 +97,16 @@ _FAMILIES: dict[str, Family] = {
         routing=Routing("sigmoid", normalised=False, weight_before=True),
     ),
     "deepseek2": Family(routing=_DECLARED),
-    "phi3": Family(q_scale=True),
+    "phi3": Family(q_scale=True, residual_first="second"),
     "mistral4": Family(routing=Routing("softmax", normalised=None, strict_down=True)),
     "glm4moe": Family(routing=_DECLARED),
     "bailingmoe2": Family(routing=_DECLARED),
     "minimax-m2": Family(routing=_SIGMOID),
     "dots1": Family(routing=_DECLARED),
     "exaone-moe": Family(routing=_DECLARED),
-    "lfm2moe": Family(routing=_SIGMOID, residual_first=True),
-    "lfm2": Family(residual_first=True),
-    "jamba": Family(residual_first=True, routing=Routing(normalised=False)),
+    "lfm2moe": Family(routing=_SIGMOID, residual_first="both"),
+    "lfm2": Family(residual_first="both"),
+    "jamba": Family(residual_first="both", routing=Routing(normalised=False)),
     "kimi-linear": Family(routing=_SIGMOID),
     **dict.fromkeys(
         ("deepseek32", "glm-dsa", "hy_v3", "minimax-m3", "bailingmoe"), Family(routing=_DECLARED)

@@ -101,7 +101,7 @@ class ModelGraph:
         after = b.of(layer, "post_ffw_norm") is not None or b.of(layer, "ffn_norm") is not None
         if after:
             cur = layer_norm(b, family, layer, "post_attention_norm", cur)
-        mixed = ops.add(x, cur) if family.residual_first else ops.add(cur, x)
+        mixed = ops.add(x, cur) if family.residual_first == "both" else ops.add(cur, x)
         cur = layer_norm(b, family, layer, "ffn_norm" if after else "post_attention_norm", mixed)
         cur = feed_forward(b, family, layer, cur)
         cur = layer_norm(b, family, layer, "post_ffw_norm", cur)
