@@ -8,6 +8,8 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.memory.settings import SERVER_DEFAULT_SLOTS, LaunchSettings
 from llmfit.advisor.model.quantization import CACHE_TYPES
 
+DEFAULT_BATCH = 2048
+"""llama-server's own ``-b``."""
 DEFAULT_CONTEXT_TOKENS = 32768
 """Enough for a long chat, a few source files or a paper; models with less get their own maximum."""
 
@@ -84,6 +86,9 @@ class Request:
             chosen.setdefault("kv_unified", True)
         if self.cache_type_k is not None and self.cache_type_v is None:
             chosen["cache_type_v"] = self.cache_type_k
+        if self.ubatch is not None and self.batch is None:
+            # llama.cpp cuts the micro-batch to the batch: a larger one needs a batch that holds it
+            chosen["batch"] = max(DEFAULT_BATCH, self.ubatch)
         return LaunchSettings(**chosen)
 
 
