@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import combinations
 
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts
@@ -43,15 +44,28 @@ def _layer_cache_bytes(shape: ModelShape, settings: LaunchSettings) -> tuple[int
 
 
 def _partials(block: int, experts: MatrixBytes) -> tuple[PartialBlock, ...]:
-    """Ways to keep some expert matrices of a block in RAM: the down projection, or the others."""
-    others = experts.up + experts.gate + experts.gate_up
-    if not experts.down or not others:
-        return ()
-    ways = (
-        PartialBlock(block, experts.down, rf"blk\.{block}\.ffn_down_exps=CPU"),
-        PartialBlock(block, others, rf"blk\.{block}\.ffn_(up|gate|gate_up)_exps=CPU"),
-    )
+    """Ways to keep some expert matrices of a block in RAM and at least one on the card, smallest first."""
+    sizes = {
+        name: size
+        for name, size in (
+            ("up", experts.up),
+            ("gate", experts.gate),
+            ("gate_up", experts.gate_up),
+            ("down", experts.down),
+        )
+        if size
+    }
+    ways = [
+        PartialBlock(block, sum(sizes[name] for name in names), _override(block, names))
+        for n_names in range(1, len(sizes))
+        for names in combinations(sizes, n_names)
+    ]
     return tuple(sorted(ways, key=lambda way: way.ram_bytes))
+
+
+def _override(block: int, names: tuple[str, ...]) -> str:
+    which = names[0] if len(names) == 1 else f"({'|'.join(names)})"
+    return rf"blk\.{block}\.ffn_{which}_exps=CPU"
 
 
 def _moved_to_ram(weights: WeightTable, settings: LaunchSettings) -> list[int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Machine
@@ -13,12 +14,25 @@ from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.fitting_budget import Budgets, CardBudget, machine_budgets
 from llmfit.advisor.memory.fitting_costs import slot_costs
 from llmfit.advisor.memory.fitting_split import Split, SplitSearch
+from llmfit.advisor.memory.overhead import driver_overhead
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.shape import ModelShape
 
 MAX_ROUNDS = 6
 """Estimates that the search of one split may ask for; two are usual."""
+
+
+_OPEN = MappingProxyType(
+    {
+        "devices": (),
+        "gpu_layers": ALL_LAYERS,
+        "n_cpu_moe": 0,
+        "override_tensor": (),
+        "tensor_split": None,
+    }
+)
+"""What the search decides, with the values it starts from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ class LayoutSearch:
         self.shape = shape
         self.weights = weights
         self.machine = machine
-        self.base = base
+        self.base = replace(base, **{name: open_ for name, open_ in _OPEN.items() if name not in fixed})
         self.fixed = fixed
         self.budgets: Budgets = machine_budgets(machine)
         self.costs = slot_costs(shape, weights, base)
@@ -64,6 +78,8 @@ class LayoutSearch:
         self._overfull: set[LaunchSettings] = set()
         self.ram_is_short = False
         """A placement that fills the cards lacks RAM: one that uses them less would lack more."""
+        self._held_bytes: int | None = None
+        """What one card holds besides its slots with everything on it, once that was estimated."""
 
     @property
     def n_slots(self) -> int:
@@ -100,15 +116,16 @@ class LayoutSearch:
         """Everything (or the ``-ngl`` the user fixed) on one card; the fastest, and of equals the fullest."""
         if len(self.shares or ()) > 1 or ("split_mode" in self.fixed and self.base.split_mode == "layer"):
             return None
-        least = self.costs.ends(self.first_slot, self.base.n_cpu_moe)[-1]
-        misfit_bytes = 0
+        slots_bytes = self.costs.ends(self.first_slot, self.base.n_cpu_moe)[-1]
+        needed_bytes = slots_bytes
         for card in _fastest_first(self.cards):
-            if card.budget_bytes <= max(least, misfit_bytes) and self.first_slot < self.n_slots:
+            if card.budget_bytes < needed_bytes + _driver_bytes(card):
                 continue
             attempt = self.attempt(**self._on(card))
             if attempt.fits:
                 return attempt
-            misfit_bytes = max(misfit_bytes, card.budget_bytes)
+            self._held_bytes = attempt.memory.gpus[0].required_bytes - slots_bytes
+            needed_bytes = attempt.memory.gpus[0].required_bytes - _driver_bytes(card)
         return None
 
     def several_cards(self) -> Attempt | None:
@@ -119,7 +136,7 @@ class LayoutSearch:
             return search.balanced(held, first_slot, n_cpu_moe)
 
         for cards in self._card_sets(smallest=2):
-            found = self._refine(cards, solve, first_will_do=True)
+            found = self._refine(cards, solve, self._first_guess(cards), first_will_do=True)
             if found is not None:
                 return found
         return None
@@ -207,47 +224,64 @@ class LayoutSearch:
                 yield tuple(sorted(by_room[:n_cards], key=lambda card: card.index))
 
     def _best_of_card_sets(self, solve: Solver) -> Attempt | None:
-        """The most weights on the cards: all cards first, then without the smallest while that is better."""
+        """The most weights on the cards; a card that cannot hold a part of them is left out."""
         best: Attempt | None = None
         for cards in reversed(list(self._card_sets(smallest=1))):
-            found = self._refine(cards, solve)
+            found = self._refine(cards, solve, self._first_guess(cards, staging=True))
             if best is not None and (found is None or found.gpu_weights_bytes < best.gpu_weights_bytes):
                 break
             best = found
+            if best is not None and all(device.weights_bytes for device in best.memory.gpus):
+                break
         return best
 
+    def _first_guess(self, cards: Sequence[CardBudget], staging: bool = False) -> list[int]:
+        """What each card will hold besides its slots, before any estimate with these cards.
+
+        With weights in RAM a batch stages the largest of them on the card.
+        """
+        staged = max(self.weights.largest_tensor_bytes, default=0) if staging else 0
+        return [max(self._held_bytes or 0, _driver_bytes(card)) + staged for card in cards]
+
     def _refine(
-        self, cards: tuple[CardBudget, ...], solve: Solver, first_will_do: bool = False
+        self,
+        cards: tuple[CardBudget, ...],
+        solve: Solver,
+        held: list[int],
+        first_will_do: bool = False,
     ) -> Attempt | None:
         """Solve with what the cards hold besides their slots, learn that from the estimate, solve again."""
         budgets = tuple(card.budget_bytes for card in cards)
         search = SplitSearch(self.costs, budgets, self._shared_counts if self.shares else None)
-        held = [0] * len(cards)
         tried: dict[Split, Attempt] = {}
-        overfull = []
+        within: list[Attempt] = []
+        least = [_driver_bytes(card) for card in cards]
         for _ in range(MAX_ROUNDS):
             split = solve(search, held)
+            if split is None and held != least and not tried:
+                split = solve(search, least)
             if split is None or split in tried:
                 break
             attempt = tried[split] = self.attempt(**self._settings_of(split, cards))
             required = [device.required_bytes for device in attempt.memory.gpus]
-            learned = [
-                total - mine for total, mine in zip(required, split.card_bytes(self.costs), strict=True)
-            ]
-            if any(total > budget for total, budget in zip(required, budgets, strict=True)):
-                overfull.append(attempt)
-                held = [max(pair) for pair in zip(held, learned, strict=True)]
-            elif first_will_do:
-                break
-            else:
-                held = learned
-        within = [attempt for attempt in tried.values() if attempt not in overfull]
-        if within:
-            self._overfull.update(attempt.settings for attempt in overfull)
+            slots = split.card_bytes(self.costs)
+            held = [total - mine for total, mine in zip(required, slots, strict=True)]
+            if all(total <= budget for total, budget in zip(required, budgets, strict=True)):
+                within.append(attempt)
+                if first_will_do:
+                    break
+        return self._best_within(within, tried.values())
+
+    def _best_within(self, within: Sequence[Attempt], tried: Iterable[Attempt]) -> Attempt | None:
+        """The attempt with the most weights on the cards that stays within them, if RAM holds the rest."""
         best = max(within, key=lambda attempt: attempt.gpu_weights_bytes, default=None)
-        if best is not None and not best.fits:
+        if best is None:
+            return None
+        self._overfull.update(attempt.settings for attempt in tried if attempt not in within)
+        if not best.fits:
             self.ram_is_short = True
-        return best if best is not None and best.fits else None
+            return None
+        return best
 
     def _shared_counts(self, first_slot: int) -> tuple[int, ...]:
         """Slots of each card for the user's own ``-ts``."""
@@ -274,6 +308,12 @@ class LayoutSearch:
             changes["n_cpu_moe"] = ALL_LAYERS if everything else split.n_cpu_moe
             changes["override_tensor"] = tuple(partial.override for partial in split.partials)
         return changes
+
+
+def _driver_bytes(card: CardBudget) -> int:
+    """What is needed on a card before llama.cpp allocates anything there."""
+    overhead = driver_overhead(card.gpu.backend)
+    return overhead.expected_bytes + overhead.doubt_bytes
 
 
 def _fastest_first(cards: Sequence[CardBudget]) -> list[CardBudget]:

@@ -158,11 +158,12 @@ class SplitSearch:
         counts: list[int] = []
         partials: list[PartialBlock] = []
         start = 0
-        for space in room:
+        for card, space in enumerate(room):
             stop = max(start, bisect_right(ends, ends[start] + space) - 1)
             if partial and space > 0 and stop < n_slots:
-                heavy = range(max(first_slot + start, n_cpu_moe), first_slot + stop + 1)
-                way = self._partial_block(heavy, ends[stop + 1] - ends[start] - space)
+                target = n_slots if card == len(room) - 1 else stop + 1
+                heavy = range(max(first_slot + start, n_cpu_moe), first_slot + target)
+                way = self._partial_block(heavy, ends[target] - ends[start] - space)
                 if way is not None:
                     partials.append(way)
                     stop = bisect_right(ends, ends[start] + space + way.ram_bytes) - 1

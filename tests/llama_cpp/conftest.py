@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from llama_cpp_build import Card, LlamaCppBuild, find_build  # noqa: E402 - after the path above
-from memoracle import Memoracle  # noqa: E402
+from llama_cpp_build import Card, LlamaCppBuild, find_build
+from memoracle import Memoracle
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ NOTHING = Buffers(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class OracleAnswer:
-    """What llama.cpp would allocate on each card, in order, and on the host (all its buffer types together)."""
+    """What llama.cpp would allocate on each card, in order, and on the host (its buffer types together)."""
 
     gpus: tuple[Buffers, ...]
     host: Buffers

@@ -17,14 +17,15 @@ from tests.advisor.model.gguf_builder import HEADERS, header_bytes
 
 
 class _Head:
-    """The bytes of a header without the file behind it."""
+    """The bytes of a header; behind it the file is zeros."""
 
     def __init__(self, data: bytes, size_bytes: int) -> None:
         self._data = data
         self.size_bytes = size_bytes
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._data[offset : offset + length]
+        length = max(0, min(length, self.size_bytes - offset))
+        return self._data[offset : offset + length].ljust(length, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
