@@ -34,7 +34,7 @@ class Assignment:
     cache_device: tuple[int, ...]
     experts_on_host: tuple[bool, ...]
     n_cpu_moe: int
-    """Blocks below this have their experts in RAM where no ``-ot`` rule says otherwise."""
+    """Blocks below this have their experts in RAM."""
     has_overrides: bool
     """Any ``-ot``, ``--cpu-moe`` or ``--n-cpu-moe`` was given: pipeline parallelism is off."""
     overrides: Mapping[str, int]
@@ -124,12 +124,14 @@ def _layer_devices(n_layer_all: int, gpu_layers: int, shares: tuple[float, ...])
 
 
 def _overrides(settings: LaunchSettings, weights: WeightTable | None, n_devices: int) -> Mapping[str, int]:
-    """Tensor name -> device for every tensor an ``-ot`` pattern matches; the first match wins."""
+    """Tensor name -> device for every tensor that an ``-ot`` pattern matches first."""
     if weights is None:
         raise UsageError("-ot", "tensor names are needed to apply it")
     rules = [_override_rule(text, n_devices) for text in settings.override_tensor]
     found = {}
     for tensor in weights.tensors:
+        if 0 <= tensor.layer < settings.n_cpu_moe and CPU_MOE_PATTERN.search(tensor.name):
+            continue
         for pattern, device in rules:
             if pattern.search(tensor.name):
                 found[tensor.name] = device
@@ -165,7 +167,9 @@ def _experts_on_host(
         experts: dict[int, list[bool]] = {}
         for tensor in weights.tensors:
             if tensor.layer >= 0 and CPU_MOE_PATTERN.search(tensor.name):
-                device = overrides.get(tensor.name, HOST_DEVICE if moved[tensor.layer] else tensor.layer)
+                device = overrides.get(
+                    tensor.name, HOST_DEVICE if moved[tensor.layer] else layer_device[tensor.layer]
+                )
                 experts.setdefault(tensor.layer, []).append(device == HOST_DEVICE)
         for layer, on_host in experts.items():
             moved[layer] = all(on_host)

@@ -73,6 +73,12 @@ def cache_geometry(shape: ModelShape, settings: LaunchSettings) -> CacheGeometry
         if n_ctx_seq == 0:
             raise UsageError(f"context {wanted}", f"nothing is left of it for each of {n_stream} slots")
         n_ctx = n_ctx_seq * n_stream
+    if shape.state and shape.state.kind == "kda" and n_ubatch % n_stream:
+        raise UsageError(
+            f"{n_stream} slots with batches of {n_ubatch}",
+            f"llama.cpp b11434 aborts for {shape.architecture} if slots do not divide the batch (measured)",
+            "Choose 1, 2 or 4 slots, or --kv-unified.",
+        )
     return CacheGeometry(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,

@@ -21,8 +21,8 @@ class LaunchSettings:
     ``context_tokens`` is ``-c`` (all slots together; 0: as trained). ``gpu_layers`` counts like ``-ngl``:
     block_count + 1 is all. ``devices`` are the indices of the machine's GPUs that take part, in order; empty
     means CPU only. ``tensor_split`` has one proportion for each of ``devices``; ``None`` leaves it to
-    llama.cpp (free memory). ``override_tensor`` rules come before ``n_cpu_moe``; the numbers of their
-    buffers count ``devices``.
+    llama.cpp (free memory). ``override_tensor`` rules come after ``n_cpu_moe`` on the command line, so they
+    do not reach its experts; the numbers of their buffers count ``devices``.
     """
 
     context_tokens: int

@@ -84,11 +84,9 @@ def _by_tensor(table: WeightTable, assignment: Assignment) -> WeightBytes:
         for device in _devices_of(tensor, assignment):
             on_gpu = device >= 0 and tensor.gpu_bytes > 0
             sums[device if on_gpu else HOST_DEVICE] += tensor.gpu_bytes if on_gpu else tensor.host_bytes
-    if "token_embd.weight" not in assignment.overrides:
-        if assignment.output_device >= 0:
-            sums[assignment.output_device] += table.tied_copy_gpu_bytes
-        else:
-            sums[HOST_DEVICE] += table.tied_copy_host_bytes
+    device = assignment.overrides.get("token_embd.weight", assignment.output_device)
+    if table.tied_copy_host_bytes or "token_embd.weight" not in assignment.overrides:
+        sums[device] += table.tied_copy_gpu_bytes if device >= 0 else table.tied_copy_host_bytes
     return WeightBytes(tuple(sums[:-1]), sums[-1])
 
 
