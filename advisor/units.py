@@ -31,8 +31,8 @@ _SIZE_UNITS = {
     "tib": TIB,
     "tb": 10**12,
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
-_CONTEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)\s*")
+_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]*)\s*")
+_CONTEXT = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([kKmM]?)\s*")
 MAX_SIZE_BYTES = 2**50
 """One PiB: anything larger is a typing error, not a computer."""
 MAX_CONTEXT_TOKENS = 2**27
@@ -48,18 +48,20 @@ def parse_size(text: str, what: str = "size") -> int:
         raise UsageError(f"{what} {text!r}", "not a size", "Write 64GiB, 64GB (1e9 bytes) or 512MiB.")
     size_bytes = int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
     if size_bytes > MAX_SIZE_BYTES:
-        raise UsageError(f"{what} {text!r}", "larger than one PiB", "Write 64GiB, 64GB (1e9 bytes) or 512MiB.")
+        raise UsageError(
+            f"{what} {text!r}", "larger than one PiB", "Write 64GiB, 64GB (1e9 bytes) or 512MiB."
+        )
     return size_bytes
 
 
-def parse_context(text: str) -> int:
+def parse_context(text: str, what: str = "context") -> int:
     """Tokens in ``32768``, ``32k`` (x1024) or ``1m`` (x1024²). Raises UsageError for anything else."""
     match = _CONTEXT.fullmatch(text) if text.isascii() else None
     if match is None:
-        raise UsageError(f"context {text!r}", "not a number of tokens", "Write 32768 or 32k.")
+        raise UsageError(f"{what} {text!r}", "not a number of tokens", "Write 32768 or 32k.")
     tokens = int(float(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()])
     if not 1 <= tokens <= MAX_CONTEXT_TOKENS:
-        raise UsageError(f"context {text!r}", "out of range", f"It must be 1 to {MAX_CONTEXT_TOKENS} tokens.")
+        raise UsageError(f"{what} {text!r}", "out of range", f"It must be 1 to {MAX_CONTEXT_TOKENS} tokens.")
     return tokens
 
 

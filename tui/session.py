@@ -105,6 +105,12 @@ def _size_text(values: Values, key: str) -> str | None:
 # ---------------------------------------------------------------- models
 
 
+def check_files(request: Request) -> None:
+    """Raises UsageError for a file that a setting names and that is not there."""
+    if request.mmproj_path is not None and not Path(request.mmproj_path).expanduser().is_file():
+        raise UsageError(f"--mmproj {request.mmproj_path!r}", "no such file", "Name the projector's GGUF.")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """A model whose file type may still be open. ``variants`` builds a file type of it, where possible."""

@@ -5,27 +5,33 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn
 
 from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import MIB
+from llmfit.tui.cli import output
 from llmfit.tui.cli.documents import estimate_document
-from llmfit.tui.cli.options import request_from
-from llmfit.tui.cli.output import error_document, print_json, print_lines
-from llmfit.tui.cli.render import judgement_lines
-from llmfit.tui.session import MachineCache, ModelChoice, machine_from, model_choice
+from llmfit.tui.cli.settings import request_from
+from llmfit.tui.session import MachineCache, ModelChoice, check_files, machine_from, model_choice
+
+MAX_LINE_BYTES = 16 * MIB
+"""A spec object with every tensor of the largest model takes less than one."""
 
 
 def run(parsed: argparse.Namespace) -> int:
     if parsed.jsonl:
-        return _run_lines()
+        return _run_lines(vars(parsed))
     judgement = judge_from(vars(parsed))
     if parsed.json:
-        print_json(estimate_document(judgement))
+        output.print_json(estimate_document(judgement))
     else:
-        print_lines(list(judgement_lines(judgement)))
+        from llmfit.tui.cli.render import judgement_lines
+
+        output.print_lines(list(judgement_lines(judgement)))
     return 0
 
 
@@ -33,29 +39,54 @@ def judge_from(
     values: Mapping[str, object], machine_of: Callable[[Mapping[str, object]], Machine] = machine_from
 ) -> Judgement:
     """One judgement from parsed options or from a JSON line: the same names."""
-    request = request_from(dict(values))
+    request = request_from(values)
+    check_files(request)
     machine = machine_of(values)
     choice: ModelChoice = model_choice(values)
     return judge(choice.best_for(machine, request), machine, request, variants=choice.variants)
 
 
-def _run_lines() -> int:
-    """One JSON object a line in, one estimate or error a line out, in order; a bad line stops nothing."""
+def _run_lines(options: Mapping[str, object]) -> int:
+    """One JSON object a line in, one estimate or error a line out, in order; a bad line stops nothing.
+
+    Options of the command line hold for every line that does not say otherwise.
+    """
     machines = MachineCache()
-    for line in sys.stdin:
-        if not line.strip():
-            continue
-        try:
-            print_json(estimate_document(judge_from(_parse(line), machines.get)))
-        except LlmfitError as error:
-            print_json(error_document(error))
-        sys.stdout.flush()
+    defaults = {key: value for key, value in options.items() if key in KNOWN_KEYS and value is not None}
+    for line in _lines():
+        output.print_json(_answer(line, defaults, machines))
+        output.flush()
     return 0
 
 
-def _parse(line: str) -> dict[str, object]:
+def _answer(line: bytes, defaults: Mapping[str, object], machines: MachineCache) -> Mapping[str, object]:
     try:
-        values = json.loads(line)
+        return estimate_document(judge_from({**defaults, **_parse(line)}, machines.get))
+    except LlmfitError as error:
+        return output.error_document(error)
+    except OSError as error:
+        what = str(error.filename) if error.filename else "line"
+        return output.error_document(LlmfitError(what, (error.strerror or str(error)).lower()))
+    except RecursionError:
+        return output.error_document(UsageError("line", "nested too deeply"))
+    except Exception as error:  # noqa: BLE001 a bug of ours in one line must not cost the others
+        return output.error_document(output.internal_error(error))
+
+
+def _lines() -> Iterator[bytes]:
+    """The lines of stdin that are not blank; of one that is too long only the beginning, which is no JSON."""
+    stream = sys.stdin.buffer
+    while line := stream.readline(MAX_LINE_BYTES):
+        piece = line
+        while len(piece) == MAX_LINE_BYTES and not piece.endswith(b"\n"):
+            piece = stream.readline(MAX_LINE_BYTES)
+        if line.strip():
+            yield line
+
+
+def _parse(line: bytes) -> dict[str, object]:
+    try:
+        values = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise UsageError("line", "not a JSON object", "Write one object a line.") from None
     if not isinstance(values, dict):
@@ -64,6 +95,10 @@ def _parse(line: str) -> dict[str, object]:
     if unknown:
         raise UsageError(f"key {unknown[0]!r}", "unknown", f"Known: {', '.join(sorted(KNOWN_KEYS))}.")
     return values
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 _MODEL_KEYS = ("model", "quant", "spec")

@@ -1,19 +1,54 @@
-"""Every option of the command line in one place; the settings are parsed into a Request."""
+"""Every option of the command line in one place. Building it imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from llmfit.advisor.errors import LlmfitError, UsageError
-from llmfit.advisor.memory.settings import ALL_LAYERS
-from llmfit.advisor.recommend.request import Request
+from llmfit import __version__
+from llmfit.advisor.errors import UsageError
 from llmfit.advisor.units import parse_context
 
-T = TypeVar("T")
-
 USE_CASES = ("general", "coding", "reasoning", "chat", "vision", "long-context")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that reports wrong usage as the one line every llmfit error is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        what = self.prog.removeprefix("llmfit ") or "llmfit"
+        if message.startswith("argument ") and ": " in message:
+            what, message = message.removeprefix("argument ").split(": ", 1)
+        raise UsageError(what, message, f"See {self.prog} --help.")
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed command line; ``command`` is None for the app. Raises UsageError."""
+    parsed = build_parser().parse_args(arguments)
+    before = parsed.gpu_before_command
+    if before:
+        parsed.gpu = [*before, *getattr(parsed, "gpu", [])]
+    return parsed
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line; machine options and ``--json`` stand before or after the command."""
+    parser = Parser(
+        prog="llmfit",
+        description="Which language model fits this computer with llama.cpp, and with which flags. "
+        "Without a command it opens the app.",
+    )
+    parser.add_argument("--version", action="version", version=f"llmfit {__version__}")
+    add_machine_options(parser, gpu_name="gpu_before_command")
+    parser.set_defaults(gpu_before_command=None)
+    _add_json(parser)
+    parser.set_defaults(json=False)
+    add_commands(parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser))
+    return parser
 
 
 def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
@@ -25,7 +60,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     recommend = commands.add_parser("recommend", help="the few models worth running here")
     add_machine_options(recommend)
     recommend.add_argument("--use-case", choices=USE_CASES, default="general")
-    recommend.add_argument("--context", type=_context, metavar="N", help="tokens, also 32k")
+    recommend.add_argument("--context", type=parse_context, metavar="N", help="tokens, also 32k")
     recommend.add_argument(
         "--min-tps", type=_positive_float, metavar="N", help="slowest decode to accept, tok/s"
     )
@@ -51,11 +86,12 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     _add_catalog_actions(catalog)
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
+def add_machine_options(parser: argparse.ArgumentParser, gpu_name: str = "gpu") -> None:
     group = parser.add_argument_group("machine (default: this one, probed now)")
     # SUPPRESS: an option given before the command must not be undone by the command's own default.
     group.add_argument(
         "--gpu",
+        dest=gpu_name,
         action="append",
         metavar="SPEC",
         default=argparse.SUPPRESS,
@@ -81,7 +117,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 def add_setting_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings (what is not given is chosen)")
-    group.add_argument("--context", type=_context, metavar="N", help="tokens, also 32k")
+    group.add_argument("--context", type=parse_context, metavar="N", help="tokens, also 32k")
     group.add_argument("--cache-type-k", metavar="T")
     group.add_argument("--cache-type-v", metavar="T")
     group.add_argument("--flash-attn", choices=("on", "off"))
@@ -103,45 +139,7 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--spec-type", choices=("none", "draft-mtp"))
     group.add_argument("--mmproj", metavar="FILE")
     group.add_argument("--outputs", choices=("server", "tool"))
-    group.add_argument(
-        "--depth", type=_context_or_zero, metavar="N", help="tokens already in context (speed)"
-    )
-
-
-def request_from(values: dict[str, object]) -> Request:
-    """The Request in parsed options or in a JSON line: the same names, with underscores for dashes.
-
-    Raises UsageError naming the setting that is wrong. ``auto`` and null leave the choice to the advisor.
-    """
-    value = values.get
-    n_cpu_moe = ALL_LAYERS if value("cpu_moe") else _count_or_auto("n-cpu-moe", value("n_cpu_moe"))
-    if value("cpu_moe") and value("n_cpu_moe") not in (None, "auto"):
-        raise UsageError("--cpu-moe", "contradicts --n-cpu-moe", "Give one of them.")
-    parallel = value("parallel")
-    return Request(
-        context_tokens=_tokens("context", value("context")),
-        cache_type_k=_word("cache-type-k", value("cache_type_k")),
-        cache_type_v=_word("cache-type-v", value("cache_type_v")),
-        flash_attn=_on_off("flash-attn", value("flash_attn")),
-        ubatch=_count_or_auto("ubatch", value("ubatch")),
-        batch=_count_or_auto("batch", value("batch")),
-        parallel=0 if parallel in ("auto", -1) else _count_or_auto("parallel", parallel),
-        kv_unified=_flag("kv-unified", value("kv_unified")),
-        swa_full=_flag("swa-full", value("swa_full")),
-        gpu_layers=_gpu_layers(value("gpu_layers")),
-        n_cpu_moe=n_cpu_moe,
-        search_experts=value("n_cpu_moe") == "auto",
-        tensor_split=_proportions(value("tensor_split")),
-        split_mode=_choice("split-mode", value("split_mode"), ("layer", "none")),
-        override_tensor=_patterns(value("override_tensor")),
-        kv_offload=_negated("no-kv-offload", value("no_kv_offload")),
-        op_offload=_negated("no-op-offload", value("no_op_offload")),
-        mmap=_negated("no-mmap", value("no_mmap")),
-        spec_type=_spec_type(value("spec_type")),
-        mmproj_path=_word("mmproj", value("mmproj")),
-        outputs=_choice("outputs", value("outputs"), ("server", "tool")),
-        depth_tokens=_tokens("depth", value("depth") or None) or 0,
-    )
+    group.add_argument("--depth", metavar="N", help="tokens already in context (speed)")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -158,11 +156,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    # SUPPRESS: given before the command it must not be undone by the command's own default.
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="one JSON document on stdout"
+    )
 
 
 def _add_catalog_actions(catalog: argparse.ArgumentParser) -> None:
-    actions = catalog.add_subparsers(dest="action", metavar="list|show|add", parser_class=type(catalog))
+    actions = catalog.add_subparsers(dest="action", metavar="list|show|add", parser_class=Parser)
     listing = actions.add_parser("list", help="all models known")
     listing.add_argument("filter", nargs="?", default="", help="only names that contain this")
     _add_json(listing)
@@ -175,23 +176,6 @@ def _add_catalog_actions(catalog: argparse.ArgumentParser) -> None:
     add.add_argument("--force", action="store_true", help="replace an entry of the same id")
     _add_json(add)
     _add_json(catalog)
-
-
-def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    def convert(text: str) -> T:
-        try:
-            return parse(text)
-        except LlmfitError as error:
-            raise argparse.ArgumentTypeError(f"{error.what} is {error.why}") from None
-
-    return convert
-
-
-_context = _argument(parse_context)
-
-
-def _context_or_zero(text: str) -> int:
-    return 0 if text == "0" else _context(text)
 
 
 def _count(text: str) -> int:
@@ -208,86 +192,3 @@ def _positive_float(text: str) -> float:
     if not 0 < number < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return number
-
-
-def _tokens(name: str, value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
-    if isinstance(value, str):
-        return parse_context(value)
-    raise UsageError(f"{name} {value!r}", "not a number of tokens", "Write 32768 or 32k.")
-
-
-def _word(name: str, value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value or None
-    raise UsageError(f"{name} {value!r}", "not a text")
-
-
-def _choice(name: str, value: object, known: tuple[str, ...]) -> str | None:
-    if value is None or value in known:
-        return str(value) if value is not None else None
-    raise UsageError(f"{name} {value!r}", "unknown", f"Known: {', '.join(known)}.")
-
-
-def _flag(name: str, value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    raise UsageError(f"{name} {value!r}", "must be true or false")
-
-
-def _negated(name: str, value: object) -> bool | None:
-    flag = _flag(name, value)
-    return None if flag is None else not flag
-
-
-def _on_off(name: str, value: object) -> bool | None:
-    if value is None or isinstance(value, bool):
-        return value
-    if value in ("on", "off"):
-        return value == "on"
-    raise UsageError(f"{name} {value!r}", "must be on or off")
-
-
-def _count_or_auto(name: str, value: object) -> int | None:
-    if value in (None, "auto"):
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**31:
-        return value
-    raise UsageError(f"{name} {value!r}", "not a whole number")
-
-
-def _gpu_layers(value: object) -> int | None:
-    return ALL_LAYERS if value == "all" else _count_or_auto("gpu-layers", value)
-
-
-def _proportions(value: object) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    parts: list[object] = (
-        list(value.replace("/", ",").split(",")) if isinstance(value, str) else _as_list(value)
-    )
-    try:
-        return tuple(float(part) for part in parts)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise UsageError(f"tensor split {value!r}", "not a list of proportions", "Write 3,1.") from None
-
-
-def _as_list(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _patterns(value: object) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    parts: list[object] = list(value.split(",")) if isinstance(value, str) else _as_list(value)
-    if not all(isinstance(part, str) and "=" in part for part in parts):
-        raise UsageError(f"override tensor {value!r}", "not REGEX=DEVICE", r"Write blk\.1\.ffn_.*=CPU.")
-    return tuple(str(part) for part in parts)
-
-
-def _spec_type(value: object) -> str | None:
-    chosen = _choice("spec-type", value, ("none", "draft-mtp"))
-    return None if chosen == "none" else chosen
