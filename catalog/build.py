@@ -9,6 +9,7 @@ from typing import cast
 
 from llmfit.advisor.errors import NotModelledError
 from llmfit.advisor.model.gguf import GgufHeader
+from llmfit.advisor.model.layout import LayoutOptions, lay_out
 from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPE_BY_ID, FILE_TYPES, TENSOR_TYPES, file_type
@@ -139,9 +140,7 @@ def _layout(entry: CatalogModel) -> tuple[Mapping[str, object], Sequence[TensorS
         raise NotModelledError(f"model {entry.id}", why, "Name a GGUF file of it, or hf:OWNER/REPO.")
     metadata = cast(Mapping[str, object], architecture["metadata"])
     options = cast(Mapping[str, object], architecture.get("options") or {})
-    from llmfit.advisor.model.layout import lay_out
-
-    return metadata, lay_out(metadata, options)
+    return metadata, lay_out(metadata, LayoutOptions.from_row(options))
 
 
 def _file_size(

@@ -12,7 +12,6 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -20,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from llmfit.advisor.model.layout import LayoutOptions
 from llmfit.advisor.text import printable
 from llmfit.catalog.tensor_rows import unfold
 
@@ -28,6 +28,8 @@ MAX_ELEMENTS = 2**48
 _ID = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*", re.ASCII)
 _REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_UNION_BRANCH = re.compile(r"(constrained-)?(bool|int|float|str|list)(\[.*\])?|function-.*")
+"""What pydantic puts between a field and its problem where a field has several types."""
 _LAYERS = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*")
 
 
@@ -203,18 +205,46 @@ class AbilityRow(_Row):
     sources: list[Annotated[list[int], Field(min_length=2, max_length=2)]]
 
 
-def _as_list(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+Count = Annotated[int, Field(ge=0, le=2**32)]
+Whole = Annotated[int, Field(ge=1, le=2**32)]
+Wholes = Whole | Annotated[list[Count], Field(min_length=1, max_length=512)]
+Counts = Count | Annotated[list[Count], Field(min_length=1, max_length=512)]
+"""One number, or one a layer."""
 
 
 class SpecRow(_Row):
-    """``--spec``: a model that need not exist. Names as in docs/catalogue.md."""
+    """``--spec``: a model that need not exist. See ``spec``."""
 
-    metadata: dict[Text, Annotated[MetadataValue, BeforeValidator(_as_list)]]
-    options: dict[Text, Annotated[MetadataValue, BeforeValidator(_as_list)]] = {}
-    name: Text = "spec"
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)] = "spec"
+    metadata: Annotated[dict[Text, MetadataValue], Field(max_length=2000)] = {}
+    options: Annotated[dict[Text, bool | Count | Text], Field(max_length=50)] = {}
+    architecture: Text | None = None
+    n_layer: Count | None = None
+    n_embd: Whole | None = None
+    n_head: Wholes | None = None
+    n_head_kv: Wholes | None = None
+    head_dim: Whole | None = None
+    head_dim_k: Whole | None = None
+    head_dim_v: Whole | None = None
+    n_ff: Counts | None = None
+    n_vocab: Whole | None = None
+    context_length: Whole | None = None
+    tied_embeddings: bool | None = None
+    qkv_bias: bool | None = None
+    n_expert: Count | None = None
+    n_expert_used: Count | None = None
+    n_expert_shared: Count | None = None
+    n_ff_expert: Count | None = None
+    n_ff_shared: Count | None = None
+    leading_dense_layers: Count | None = None
+    sliding_window: Count | None = None
+    kv_lora_rank: Count | None = None
+    q_lora_rank: Count | None = None
+    rope_dimensions: Count | None = None
+    mtp_layers: Count | None = None
 
 
+LAYOUT_OPTIONS: TypeAdapter[LayoutOptions] = TypeAdapter(LayoutOptions)
 MODEL_ROW: TypeAdapter[ModelRow] = TypeAdapter(ModelRow)
 GPU_ROW: TypeAdapter[GpuRow] = TypeAdapter(GpuRow)
 
@@ -222,6 +252,6 @@ GPU_ROW: TypeAdapter[GpuRow] = TypeAdapter(GpuRow)
 def first_problem(error: ValidationError) -> str:
     """``field: what is wrong with it`` of the first of pydantic's findings, in one printable line."""
     finding = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part) for part in finding["loc"])
+    field = ".".join(str(part) for part in finding["loc"] if not _UNION_BRANCH.fullmatch(str(part)))
     text = finding["msg"].removeprefix("Value error, ")
     return printable(f"{field}: {text}" if field else text, 200)
