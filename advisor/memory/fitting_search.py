@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Machine
@@ -23,7 +24,7 @@ MAX_ROUNDS = 6
 """Estimates that the search of one split may ask for; two are usual."""
 
 
-_OPEN = MappingProxyType(
+_OPEN: Mapping[str, Any] = MappingProxyType(
     {
         "devices": (),
         "gpu_layers": ALL_LAYERS,
@@ -103,8 +104,8 @@ class LayoutSearch:
     def may_move_layers(self) -> bool:
         return "gpu_layers" not in self.fixed
 
-    def attempt(self, **changes: object) -> Attempt:
-        settings = replace(self.base, **changes)  # type: ignore[arg-type]
+    def attempt(self, **changes: Any) -> Attempt:
+        settings = replace(self.base, **changes)
         known = self.attempts.get(settings)
         if known is None:
             memory = estimate_memory(self.shape, self.weights, settings, self.machine)
@@ -186,7 +187,7 @@ class LayoutSearch:
         needed = attempt.memory.gpus[0].required_bytes
         return attempt if needed <= card.budget_bytes + card.held_bytes else None
 
-    def _on(self, card: CardBudget) -> dict[str, object]:
+    def _on(self, card: CardBudget) -> dict[str, Any]:
         return {"devices": (card.index,), "gpu_layers": self._ngl(self.first_slot), "tensor_split": None}
 
     def _all_cards(self) -> Attempt:
@@ -296,9 +297,9 @@ class LayoutSearch:
         placed = (*where.layer_device, where.output_device)
         return tuple(placed.count(card) for card in range(len(self.cards)))
 
-    def _settings_of(self, split: Split, cards: Sequence[CardBudget]) -> dict[str, object]:
+    def _settings_of(self, split: Split, cards: Sequence[CardBudget]) -> dict[str, Any]:
         counts = tuple(float(count) for count in split.counts)
-        changes: dict[str, object] = {
+        changes: dict[str, Any] = {
             "devices": tuple(card.index for card in cards),
             "gpu_layers": self._ngl(split.first_slot),
             "tensor_split": self.shares or (counts if len(cards) > 1 else None),

@@ -107,14 +107,19 @@ class SplitSearch:
     def least_experts_in_ram(self, held: Sequence[int]) -> Split | None:
         """All slots on the cards, the fewest bytes of experts in RAM; None if all of them are too few."""
         room = self._room(held)
+        found = (self._fewest_experts(room, first_partial) for first_partial in range(len(room) + 1))
+        splits = [split for split in found if split is not None]
+        return min(splits, key=lambda split: split.expert_ram_bytes(self.costs), default=None)
+
+    def _fewest_experts(self, room: Sequence[int], first_partial: int) -> Split | None:
         n_slots = self.costs.n_slots
-        start = self._first(n_slots, lambda n: self._fill(room, 0, n, partial=True) is not None)
+        start = self._first(n_slots, lambda n: self._fill(room, 0, n, first_partial) is not None)
         best: Split | None = None
         fewest = 0
         for n_cpu_moe in range(start, n_slots + 1):
             if best is not None and sum(self.costs.expert_bytes[:n_cpu_moe]) >= fewest:
                 break
-            split = self._fill(room, 0, n_cpu_moe, partial=True)
+            split = self._fill(room, 0, n_cpu_moe, first_partial)
             if split is not None and (best is None or split.expert_ram_bytes(self.costs) < fewest):
                 best, fewest = split, split.expert_ram_bytes(self.costs)
         return best
@@ -142,12 +147,12 @@ class SplitSearch:
         return low
 
     def _fill(
-        self, room: Sequence[int], first_slot: int, n_cpu_moe: int, partial: bool = False
+        self, room: Sequence[int], first_slot: int, n_cpu_moe: int, first_partial: int | None = None
     ) -> Split | None:
         """Fill the cards one after the other, each as far as its room goes; None if slots are left over.
 
-        Runs are contiguous, so filling in order succeeds whenever any split does. With ``partial`` one
-        block of each card may leave some of its experts in RAM.
+        Runs are contiguous, so filling in order succeeds whenever any split does. From the card
+        ``first_partial`` on, one block of each may leave some of its experts in RAM.
         """
         ends = self.costs.ends(first_slot, n_cpu_moe)
         n_slots = len(ends) - 1
@@ -160,7 +165,7 @@ class SplitSearch:
         start = 0
         for card, space in enumerate(room):
             stop = max(start, bisect_right(ends, ends[start] + space) - 1)
-            if partial and space > 0 and stop < n_slots:
+            if first_partial is not None and card >= first_partial and space > 0 and stop < n_slots:
                 target = n_slots if card == len(room) - 1 else stop + 1
                 heavy = range(max(first_slot + start, n_cpu_moe), first_slot + target)
                 way = self._partial_block(heavy, ends[target] - ends[start] - space)

@@ -6,14 +6,13 @@ import json
 from dataclasses import dataclass
 from functools import cache
 
-from llama_cpp_build import Card
-
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.gguf import read_header
 from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.units import GIB, MIB
 from tests.advisor.model.gguf_builder import HEADERS, header_bytes
+from tests.llama_cpp.llama_cpp_build import Card
 
 
 class _Head:

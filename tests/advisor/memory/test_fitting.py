@@ -1,0 +1,501 @@
+"""Placement: which card, which layers, which experts, and the reasons that are given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import accumulate, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.machine import Machine, Memory, VramProcess
+from llmfit.advisor.memory.fitting import (
+    DOES_NOT_FIT,
+    FITS_CPU,
+    FITS_GPU,
+    FITS_OFFLOAD,
+    Layout,
+    find_layout,
+    largest_context,
+)
+from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
+from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts, Split, SplitSearch
+from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
+from llmfit.advisor.units import GIB, MIB
+from tests.llama_cpp.placement_models import cards_named, known_model, machine_with
+
+LLAMA_8B = "llama3.1-8b.Q4_K_M"
+QWEN_32B = "qwen3-32b.Q4_K_M"
+QWEN_MOE = "qwen3-30b-a3b.Q4_K_M"
+GEMMA_27B = "gemma3-27b.Q4_K_M"
+MIMO = "mimo-v2-flash.Q4_K_M"
+
+
+def layout_of(
+    model: str,
+    cards: str,
+    context_tokens: int = 32768,
+    ram_gib: int = 64,
+    fixed: frozenset[str] = frozenset(),
+    **changes: object,
+) -> Layout:
+    return layout_on(
+        model, machine_with(*cards_named(cards), ram_bytes=ram_gib * GIB), context_tokens, fixed, **changes
+    )
+
+
+def layout_on(
+    model: str,
+    machine: Machine,
+    context_tokens: int = 32768,
+    fixed: frozenset[str] = frozenset(),
+    **changes: object,
+) -> Layout:
+    known = known_model(model)
+    base = replace(LaunchSettings(context_tokens), **changes)  # type: ignore[arg-type]
+    return find_layout(known.shape, known.weights, machine, base, fixed)
+
+
+def within_budgets(layout: Layout, machine: Machine) -> bool:
+    return machine_budgets(machine).shortfall_bytes(layout.memory) == 0
+
+
+# -- the split search, against trying everything
+
+
+@st.composite
+def split_problems(draw: st.DrawFn) -> tuple[SlotCosts, tuple[int, ...], tuple[int, ...]]:
+    n_slots = draw(st.integers(1, 6))
+    experts = [draw(st.integers(0, 20)) for _ in range(n_slots)]
+    rest = [draw(st.integers(0, 10)) for _ in range(n_slots)]
+    partials = tuple(
+        (PartialBlock(block, size // 2, f"half {block}"),) if size >= 2 else ()
+        for block, size in enumerate(experts)
+    )
+    costs = SlotCosts(tuple(a + b for a, b in zip(experts, rest, strict=True)), tuple(experts), partials)
+    n_cards = draw(st.integers(1, 3))
+    budgets = tuple(draw(st.integers(0, 60)) for _ in range(n_cards))
+    held = tuple(draw(st.integers(0, 10)) for _ in range(n_cards))
+    return costs, budgets, held
+
+
+def all_counts(n_slots: int, n_cards: int) -> list[tuple[int, ...]]:
+    return [counts for counts in product(range(n_slots + 1), repeat=n_cards) if sum(counts) == n_slots]
+
+
+def fits(split: Split, costs: SlotCosts, budgets: tuple[int, ...], held: tuple[int, ...]) -> bool:
+    sizes = split.card_bytes(costs)
+    return all(
+        size + taken <= budget or (count == 0 and size == 0)
+        for size, taken, budget, count in zip(sizes, held, budgets, split.counts, strict=True)
+    )
+
+
+@given(split_problems())
+@settings(deadline=None)
+def test_a_split_is_found_whenever_there_is_one(
+    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
+) -> None:
+    costs, budgets, held = problem
+    possible = [
+        counts
+        for counts in all_counts(costs.n_slots, len(budgets))
+        if fits(Split(0, counts), costs, budgets, held)
+    ]
+    found = SplitSearch(costs, budgets).balanced(held)
+    assert (found is not None) == bool(possible)
+    if found is not None:
+        assert sum(found.counts) == costs.n_slots
+        assert fits(found, costs, budgets, held)
+
+
+@given(split_problems())
+@settings(deadline=None)
+def test_no_split_leaves_fewer_experts_in_ram_by_whole_blocks(
+    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
+) -> None:
+    costs, budgets, held = problem
+    best = min(
+        (
+            sum(costs.expert_bytes[:n])
+            for n in range(costs.n_slots + 1)
+            for counts in all_counts(costs.n_slots, len(budgets))
+            if fits(Split(0, counts, n), costs, budgets, held)
+        ),
+        default=None,
+    )
+    found = SplitSearch(costs, budgets).least_experts_in_ram(held)
+    if best is not None:
+        assert found is not None
+        assert found.expert_ram_bytes(costs) <= best
+    if found is not None:
+        assert fits(found, costs, budgets, held)
+        assert len({partial.block for partial in found.partials}) == len(found.partials)
+        assert all(partial.block >= found.n_cpu_moe for partial in found.partials)
+
+
+@given(split_problems())
+@settings(deadline=None)
+def test_no_split_keeps_more_layers_on_the_cards(
+    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
+) -> None:
+    costs, budgets, held = problem
+    firsts = [
+        first
+        for first in range(costs.n_slots)
+        for counts in all_counts(costs.n_slots - first, len(budgets))
+        if fits(Split(first, counts), costs, budgets, held)
+    ]
+    found = SplitSearch(costs, budgets).most_layers(held)
+    assert (found.first_slot if found else None) == min(firsts, default=None)
+
+
+def test_equal_cards_share_evenly() -> None:
+    costs = SlotCosts((10,) * 32, (0,) * 32, ((),) * 32)
+    found = SplitSearch(costs, (1000, 1000)).balanced((50, 50))
+    assert found is not None
+    assert found.counts == (16, 16)
+
+
+def test_unequal_cards_share_by_what_is_free() -> None:
+    costs = SlotCosts((10,) * 30, (0,) * 30, ((),) * 30)
+    found = SplitSearch(costs, (600, 300)).balanced((0, 0))
+    assert found is not None
+    assert found.counts == (20, 10)
+
+
+# -- whole models on whole machines
+
+
+def test_one_card_is_enough_and_the_other_stays_free() -> None:
+    layout = layout_of(LLAMA_8B, "24564:23900,24564:24200")
+    assert layout.verdict == FITS_GPU
+    assert layout.settings.devices == (0,)
+    assert layout.settings.gpu_layers == ALL_LAYERS
+    assert layout.settings.tensor_split is None
+    assert "the other card stays free" in layout.reasons[0]
+
+
+def test_of_equal_cards_the_one_with_less_room_is_taken() -> None:
+    layout = layout_of(LLAMA_8B, "24564:24200,24564:14000")
+    assert layout.settings.devices == (1,)
+
+
+def test_the_faster_card_is_taken_where_both_would_do() -> None:
+    machine = machine_with(*cards_named("24564:23900,12288:12000"))
+    speeds = (1_008_000_000_000, 360_000_000_000)
+    gpus = tuple(
+        replace(gpu, bandwidth_bytes_per_s=speed) for gpu, speed in zip(machine.gpus, speeds, strict=True)
+    )
+    assert layout_on(LLAMA_8B, replace(machine, gpus=gpus)).settings.devices == (0,)
+
+
+def test_two_cards_share_what_one_does_not_hold() -> None:
+    layout = layout_of(QWEN_32B, "24564:23900,12288:12000")
+    assert layout.verdict == FITS_GPU
+    assert layout.settings.devices == (0, 1)
+    assert layout.settings.tensor_split is not None
+    assert sum(layout.settings.tensor_split) == 65
+    first, second = layout.memory.gpus
+    assert first.required_bytes / first.free_bytes == pytest.approx(
+        second.required_bytes / second.free_bytes, abs=0.06
+    )
+    assert "No single card holds it" in layout.reasons[0]
+
+
+def test_only_as_many_cards_as_needed() -> None:
+    layout = layout_of(QWEN_32B, "16384:15900,16384:15900,16384:15900,16384:15900")
+    assert layout.verdict == FITS_GPU
+    assert len(layout.settings.devices) == 2
+
+
+def test_experts_go_to_ram_before_layers_do() -> None:
+    layout = layout_of(QWEN_MOE, "12288:11800")
+    assert layout.verdict == FITS_OFFLOAD
+    assert layout.settings.gpu_layers == ALL_LAYERS
+    assert 0 < layout.settings.n_cpu_moe < 48
+    assert "experts of the first" in layout.reasons[0]
+
+
+def test_one_block_of_experts_more_would_not_fit() -> None:
+    layout = layout_of(QWEN_MOE, "12288:11800")
+    tighter = layout_of(
+        QWEN_MOE,
+        "12288:11800",
+        fixed=frozenset({"n_cpu_moe", "gpu_layers", "override_tensor"}),
+        n_cpu_moe=layout.settings.n_cpu_moe - 1,
+        override_tensor=layout.settings.override_tensor,
+    )
+    assert tighter.verdict == DOES_NOT_FIT
+
+
+def test_the_cards_share_what_is_left_of_the_experts() -> None:
+    layout = layout_of(QWEN_MOE, "8192:7800,8192:7900")
+    assert layout.verdict == FITS_OFFLOAD
+    assert layout.settings.devices == (0, 1)
+    for device in layout.memory.gpus:
+        assert device.required_bytes > 0.93 * device.free_bytes
+
+
+def test_layers_of_a_dense_model_go_to_ram() -> None:
+    layout = layout_of(QWEN_32B, "12288:11800")
+    assert layout.verdict == FITS_OFFLOAD
+    assert 0 < layout.settings.gpu_layers < 65
+    assert layout.settings.n_cpu_moe == 0
+    one_more = layout_of(
+        QWEN_32B, "12288:11800", fixed=frozenset({"gpu_layers"}), gpu_layers=layout.settings.gpu_layers + 1
+    )
+    assert one_more.verdict == DOES_NOT_FIT
+
+
+def test_without_a_gpu_everything_is_in_ram() -> None:
+    layout = layout_of(LLAMA_8B, "")
+    assert layout.verdict == FITS_CPU
+    assert layout.settings.devices == ()
+    assert layout.settings.gpu_layers == 0
+    assert layout.memory.gpus == ()
+
+
+def test_a_card_too_small_for_anything_is_not_used() -> None:
+    layout = layout_of(LLAMA_8B, "1024:500")
+    assert layout.verdict == FITS_CPU
+    assert layout.settings.devices == ()
+
+
+def test_mimo_does_not_fit_two_cards_and_64_gib() -> None:
+    layout = layout_of(MIMO, "24576:24200,24576:24200")
+    assert layout.verdict == DOES_NOT_FIT
+    assert 60 * GIB < layout.shortfall_bytes < 80 * GIB
+    assert layout.reasons[0].startswith("It does not fit:")
+    assert "GiB" in layout.reasons[0]
+
+
+def test_the_shortfall_is_what_is_missing() -> None:
+    """With that much more RAM it fits."""
+    small = layout_of(MIMO, "24576:24200,24576:24200", ram_gib=64)
+    machine = machine_with(
+        *cards_named("24576:24200,24576:24200"), ram_bytes=64 * GIB + small.shortfall_bytes
+    )
+    assert layout_on(MIMO, machine).verdict == FITS_OFFLOAD
+
+
+def test_a_cgroup_limit_counts_as_the_ram() -> None:
+    machine = machine_with(ram_bytes=64 * GIB)
+    limited = replace(machine, memory=replace(machine.memory, limit_bytes=6 * GIB))
+    assert layout_on(LLAMA_8B, machine).verdict == FITS_CPU
+    assert layout_on(LLAMA_8B, limited).verdict == DOES_NOT_FIT
+
+
+def test_the_system_keeps_its_reserve() -> None:
+    machine = machine_with(ram_bytes=64 * GIB)
+    needed = layout_on(LLAMA_8B, machine).memory.host.required_bytes
+    enough = replace(machine, memory=Memory(64 * GIB, needed + RAM_RESERVE_BYTES))
+    short = replace(machine, memory=Memory(64 * GIB, needed + RAM_RESERVE_BYTES - 1))
+    assert layout_on(LLAMA_8B, enough).verdict == FITS_CPU
+    assert layout_on(LLAMA_8B, short).verdict == DOES_NOT_FIT
+    assert layout_on(LLAMA_8B, short).shortfall_bytes == 1
+
+
+def test_the_prompt_cache_is_limited_to_what_is_left() -> None:
+    layout = layout_of(LLAMA_8B, "24564:23900", ram_gib=6)
+    assert layout.verdict == FITS_GPU
+    assert 0 < layout.settings.cache_ram_bytes < 5 * GIB
+    assert any("-cram" in reason for reason in layout.reasons)
+    roomy = layout_of(LLAMA_8B, "24564:23900", ram_gib=64)
+    assert roomy.settings.cache_ram_bytes == LaunchSettings(1).cache_ram_bytes
+
+
+# -- cards that others use
+
+
+def busy_machine(*processes: VramProcess, free_mib: int = 9216) -> Machine:
+    machine = machine_with(*cards_named(f"24576:{free_mib}"))
+    return replace(machine, gpus=(replace(machine.gpus[0], processes=processes),))
+
+
+def test_a_card_with_9_of_24_gib_free_is_not_told_to_hold_18() -> None:
+    layout = layout_on(GEMMA_27B, busy_machine(), 8192)
+    assert layout.verdict == FITS_OFFLOAD
+    assert layout.memory.gpus[0].required_bytes <= 9 * GIB
+    assert any(reason.startswith("After closing what holds 15.0 GiB of GPU0") for reason in layout.reasons)
+
+
+def test_the_programs_to_close_are_named() -> None:
+    machine = busy_machine(
+        VramProcess(1, "Xorg", 600 * MIB),
+        VramProcess(2, "game", 12 * GIB),
+        VramProcess(3, "firefox", 1536 * MIB),
+    )
+    layout = layout_on(GEMMA_27B, machine, 8192)
+    assert any(reason.startswith("After closing game (12.0 GiB) it would fit") for reason in layout.reasons)
+
+
+def test_nothing_is_said_of_closing_where_it_would_not_help() -> None:
+    layout = layout_on(MIMO, busy_machine(VramProcess(2, "game", 12 * GIB)))
+    assert not any("After closing" in reason for reason in layout.reasons)
+
+
+def test_a_card_of_unknown_room_is_planned_with_all_of_it_and_said() -> None:
+    machine = machine_with(*cards_named("24564:23900"))
+    unknown = replace(machine, gpus=(replace(machine.gpus[0], vram_free_bytes=None),))
+    layout = layout_on(LLAMA_8B, unknown)
+    assert layout.verdict == FITS_GPU
+    assert any("is free is not known" in reason for reason in layout.reasons)
+
+
+def test_a_card_of_unknown_size_is_left_out_and_said() -> None:
+    machine = machine_with(*cards_named("24564:23900"))
+    unknown = replace(machine, gpus=(replace(machine.gpus[0], vram_free_bytes=None, vram_total_bytes=None),))
+    layout = layout_on(LLAMA_8B, unknown)
+    assert layout.verdict == FITS_CPU
+    assert any("its memory is not known" in reason for reason in layout.reasons)
+
+
+def test_unknown_ram_is_not_taken_for_enough_silently() -> None:
+    machine = replace(machine_with(), memory=Memory(None, None))
+    layout = layout_on(LLAMA_8B, machine)
+    assert layout.verdict == FITS_CPU
+    assert any("RAM" in reason and "not known" in reason for reason in layout.reasons)
+
+
+def test_cards_of_another_backend_are_left_out() -> None:
+    machine = machine_with(*cards_named("24564:23900,16384:15900"))
+    mixed = replace(machine, gpus=(machine.gpus[0], replace(machine.gpus[1], backend="rocm", vendor="amd")))
+    layout = layout_on(QWEN_32B, mixed)
+    assert layout.settings.devices == (0,)
+    assert any("another llama.cpp backend" in reason for reason in layout.reasons)
+
+
+# -- memory that GPU and host share
+
+
+def unified(total_gib: int, gpu_gib: int) -> Machine:
+    machine = machine_with(*cards_named(f"{gpu_gib * 1024}"), ram_bytes=total_gib * GIB)
+    gpu = replace(machine.gpus[0], unified_memory=True, backend="metal", vendor="apple")
+    return replace(machine, gpus=(gpu,))
+
+
+def test_unified_memory_is_counted_once() -> None:
+    machine = unified(24, 24)
+    layout = layout_on(QWEN_32B, machine)
+    assert layout.verdict == DOES_NOT_FIT
+    assert layout.shortfall_bytes > 0
+    needed = sum(device.required_bytes for device in layout.memory.devices)
+    assert layout.shortfall_bytes == pytest.approx(needed - (24 * GIB - RAM_RESERVE_BYTES), abs=MIB)
+    assert layout_on(QWEN_32B, unified(40, 40)).verdict == FITS_GPU
+
+
+def test_unified_memory_beyond_the_gpus_share_is_ram() -> None:
+    layout = layout_on(QWEN_32B, unified(48, 16))
+    assert layout.verdict == FITS_OFFLOAD
+    assert layout.memory.gpus[0].required_bytes <= 16 * GIB
+
+
+# -- what the user fixed stays
+
+
+def test_a_fixed_split_is_kept() -> None:
+    layout = layout_of(
+        LLAMA_8B, "24564:23900,24564:24200", fixed=frozenset({"tensor_split"}), tensor_split=(3.0, 1.0)
+    )
+    assert layout.settings.devices == (0, 1)
+    assert layout.settings.tensor_split == (3.0, 1.0)
+    assert layout.verdict == FITS_GPU
+    assert layout.memory.gpus[0].weights_bytes > 2 * layout.memory.gpus[1].weights_bytes
+
+
+def test_a_fixed_split_that_overfills_a_card_moves_layers_to_ram() -> None:
+    layout = layout_of(
+        QWEN_32B, "24564:23900,24564:24200", fixed=frozenset({"tensor_split"}), tensor_split=(9.0, 1.0)
+    )
+    assert layout.settings.tensor_split == (9.0, 1.0)
+    assert layout.verdict == FITS_OFFLOAD
+
+
+def test_more_shares_than_cards_is_an_error() -> None:
+    with pytest.raises(UsageError, match="3 proportions for 2"):
+        layout_of(
+            LLAMA_8B,
+            "24564:23900,24564:24200",
+            fixed=frozenset({"tensor_split"}),
+            tensor_split=(1.0, 1.0, 1.0),
+        )
+
+
+def test_fixed_layers_are_kept() -> None:
+    layout = layout_of(LLAMA_8B, "24564:23900", fixed=frozenset({"gpu_layers"}), gpu_layers=20)
+    assert layout.settings.gpu_layers == 20
+    assert layout.verdict == FITS_OFFLOAD
+    too_many = layout_of(QWEN_32B, "8192:7800", fixed=frozenset({"gpu_layers"}), gpu_layers=ALL_LAYERS)
+    assert too_many.verdict == DOES_NOT_FIT
+    assert too_many.settings.gpu_layers == ALL_LAYERS
+    assert too_many.shortfall_bytes > 15 * GIB
+
+
+def test_fixed_experts_are_kept() -> None:
+    layout = layout_of(QWEN_MOE, "24564:23900", fixed=frozenset({"n_cpu_moe"}), n_cpu_moe=ALL_LAYERS)
+    assert layout.settings.n_cpu_moe == ALL_LAYERS
+    assert layout.verdict == FITS_OFFLOAD
+
+
+def test_what_was_chosen_before_is_chosen_anew() -> None:
+    """A base that carries another machine's placement is not bound by it."""
+    crowded = layout_of(QWEN_MOE, "8192:7800")
+    known = known_model(QWEN_MOE)
+    again = find_layout(
+        known.shape, known.weights, machine_with(*cards_named("24564:23900")), crowded.settings
+    )
+    assert again.verdict == FITS_GPU
+
+
+# -- every layout
+
+
+@pytest.mark.parametrize(
+    "model", [LLAMA_8B, QWEN_32B, QWEN_MOE, "deepseek-v2-lite.Q4_K_M", "gemma4-e4b.Q4_K_M"]
+)
+@pytest.mark.parametrize("cards", ["", "4096:3500", "8192:7800", "24564:9000", "12288:6000,8192:7900"])
+@pytest.mark.parametrize("ram_gib", [4, 16, 64])
+def test_the_verdict_is_what_the_budgets_say(model: str, cards: str, ram_gib: int) -> None:
+    machine = machine_with(*cards_named(cards), ram_bytes=ram_gib * GIB)
+    layout = layout_on(model, machine, 8192)
+    assert (layout.verdict != DOES_NOT_FIT) == within_budgets(layout, machine)
+    assert (layout.shortfall_bytes > 0) == (layout.verdict == DOES_NOT_FIT)
+    assert layout.reasons
+    assert all(reason.endswith(".") for reason in layout.reasons)
+    slots = layout.settings.tensor_split
+    assert slots is None or len(slots) == len(layout.settings.devices)
+
+
+@pytest.mark.parametrize("cards", ["8192:7800", "12288:11800", "8192:7800,8192:7900"])
+@pytest.mark.parametrize("model", [LLAMA_8B, "gemma4-e4b.Q4_K_M", "qwen2.5-7b.Q4_K_M"])
+def test_the_largest_context_fits_and_the_next_does_not(model: str, cards: str) -> None:
+    known = known_model(model)
+    machine = machine_with(*cards_named(cards))
+    base = LaunchSettings(4096)
+    tokens = largest_context(known.shape, known.weights, machine, base)
+    assert tokens % 256 == 0
+    assert tokens <= known.shape.context_train_tokens
+    assert layout_on(model, machine, tokens).verdict == FITS_GPU
+    if tokens < known.shape.context_train_tokens:
+        assert layout_on(model, machine, tokens + 256).verdict != FITS_GPU
+
+
+def test_the_largest_context_with_weights_in_ram() -> None:
+    known = known_model(QWEN_MOE)
+    machine = machine_with(*cards_named("8192:7800"))
+    base = LaunchSettings(4096)
+    assert largest_context(known.shape, known.weights, machine, base) == 0
+    tokens = largest_context(known.shape, known.weights, machine, base, verdicts=(FITS_GPU, FITS_OFFLOAD))
+    assert tokens == known.shape.context_train_tokens
+
+
+def test_slot_costs_add_up() -> None:
+    costs = SlotCosts((10, 20, 30, 5), (0, 15, 20, 0), ((),) * 4)
+    assert costs.ends(0, 0) == list(accumulate((10, 20, 30, 5), initial=0))
+    assert costs.ends(1, 2) == [0, 5, 35, 40]
+    split = Split(0, (2, 2), 2, (PartialBlock(2, 7, "x"),))
+    assert split.card_bytes(costs) == (15, 28)
+    assert split.expert_ram_bytes(costs) == 22
