@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llmfit.advisor.memory.compute import ops
 from llmfit.advisor.memory.compute.attention import Attention
 from llmfit.advisor.memory.compute.builder import GraphBuilder
@@ -44,7 +46,8 @@ class ModelGraph:
         self.caches = Attention(builder, latent=shape.mla is not None)
         self.sparse = SparseIndex(builder, shape.indexer) if shape.indexer and shape.mla else None
 
-    def build(self) -> None:
+    def build(self, layers: Sequence[int]) -> None:
+        """Builds the graph with these layers only."""
         family = self.family
         cur = self.b.embedding(
             scaled=family.embedding == "scaled",
@@ -54,8 +57,8 @@ class ModelGraph:
         self._prepare(cur)
         if self.altup is not None:
             cur = self.altup.spread(cur)
-        last = self.b.shape.n_layer - 1
-        for layer in range(self.b.shape.n_layer):
+        last = layers[-1]
+        for layer in layers:
             cur = self.layer(layer, cur, crop=layer == last and family.crop == "layer")
         if self.altup is not None:
             cur = self.crop(self.altup.merge(cur))

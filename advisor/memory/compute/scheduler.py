@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llmfit.advisor.memory.compute.allocator import GraphAllocator
+from llmfit.advisor.memory.compute.allocator import Event
 from llmfit.advisor.memory.compute.devices import (
     flash_attn_scratch_bytes,
     supports_flash_attn,
     supports_op,
     wants_offload,
 )
+from llmfit.advisor.memory.compute.lifetimes import Lifetimes
 from llmfit.advisor.memory.compute.tensor import NOWHERE, VIEW_OPS, Tensor, duplicate
 
 PIPELINE_COPIES = 4
@@ -27,30 +28,28 @@ class Scheduler:
         self.cpu = n_gpus
         self.op_offload = op_offload
         self.n_copies = PIPELINE_COPIES if pipeline else 1
+        self.returns_to_cpu = False
+        """After ``run``: the CPU computes in between, so every such place costs copies of its own."""
 
-    def buffer_bytes(self, nodes: Sequence[Tensor], leafs: Sequence[Tensor]) -> tuple[int, ...]:
-        """Bytes of the compute buffer of each backend for this graph (ggml_backend_sched_reserve_size)."""
+    def run(self, nodes: Sequence[Tensor], leafs: Sequence[Tensor]) -> list[Event]:
+        """The memory events of this graph (ggml_backend_sched_reserve_size)."""
         self._assign_pinned(nodes, leafs)
         self._expand(nodes)
         self._assign_rest(nodes)
         self._assign_sources(nodes)
         splits = self._split(nodes)
-        if self.n_copies > 1:
-            inputs = self._copy_graph_inputs(leafs)
-        else:
-            inputs = []
+        self.returns_to_cpu = any(split[0] == self.cpu for split in splits[1:])
+        early = self._copy_graph_inputs(leafs) if self.n_copies > 1 else []
         order: list[tuple[Tensor, int]] = []
-        all_leafs = list(inputs)
         for backend, copied, members in splits:
             for source in copied:
+                copies = (source.copies or {})[backend]
                 order.append((self._dependency(source), source.backend))
-                copies = source.copies[backend]  # type: ignore[index]
                 order.append((copies[0], backend))
                 if self.n_copies > 1:
-                    all_leafs += copies
+                    early += copies
             order += [(node, node.backend) for node in members]
-        all_leafs += leafs
-        return GraphAllocator(self.n_gpus).run(order, all_leafs)
+        return Lifetimes(self.n_gpus).run(order, [*early, *leafs])
 
     def _supports(self, backend: int, node: Tensor) -> bool:
         return backend == self.cpu or supports_op(backend, self.n_gpus, node)

@@ -37,12 +37,12 @@ class Tensor:
         "n_bytes",
         "nb",
         "ne",
-        "offset",
         "op",
         "scratch_bytes",
         "seen",
         "src",
         "strict",
+        "taken",
         "view",
         "views",
     )
@@ -71,7 +71,7 @@ class Tensor:
         self.children = 0
         self.views = 0
         self.buffer = NOWHERE
-        self.offset = 0
+        self.taken = NOWHERE
         self.allocated = False
 
     @property

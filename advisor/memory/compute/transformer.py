@@ -24,7 +24,7 @@ class Inputs:
 
 def layer_norm(b: GraphBuilder, family: Family, layer: int, name: str, x: Tensor) -> Tensor:
     """The norm of that name; ``x`` itself where the model has none."""
-    weight = b.of(layer, name)
+    weight = b.of(layer, name) or b.of(layer, name, "")
     bias = b.of(layer, name, "bias")
     if weight is None and not (family.layer_norm and name == "attn_norm"):
         return x

@@ -1,0 +1,109 @@
+"""The structure of a model's layers as small numbers: equal numbers build equal graphs.
+
+Two quantisations of a model have the same structure; the types of weights matter only where the scheduler
+copies them. Numbers are given out once a process, so that they can be part of a cache key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+from llmfit.advisor.memory.weights import PlacedTensor, WeightTable
+from llmfit.advisor.model.shape import ModelShape
+
+T = TypeVar("T")
+_NUMBERS: dict[Hashable, int] = {}
+
+
+def number_of(structure: Hashable) -> int:
+    """The same small number for equal structures."""
+    return _NUMBERS.setdefault(structure, len(_NUMBERS))
+
+
+class Same(Generic[T]):
+    """Hashes and compares by identity, and keeps the object alive while it is a key."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: T) -> None:
+        self.it = it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.it is self.it
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """``plain[il]`` numbers a layer's structure without the types of its weights, ``typed[il]`` with them."""
+
+    plain: tuple[int, ...]
+    typed: tuple[int, ...]
+    outside: tuple[PlacedTensor, ...]
+    """Tensors of no block."""
+    by_layer: tuple[tuple[PlacedTensor, ...], ...]
+    whole: int
+    """Numbers what concerns the model as a whole."""
+
+
+@lru_cache(maxsize=256)
+def _skeleton(shape: Same[ModelShape], weights: Same[WeightTable]) -> Skeleton:
+    one = shape.it
+    by_layer: list[list[PlacedTensor]] = [[] for _ in range(one.n_layer_all)]
+    outside = []
+    for tensor in weights.it.tensors:
+        (by_layer[tensor.layer] if tensor.name.startswith("blk.") else outside).append(tensor)
+    plain, typed = [], []
+    for layer in range(one.n_layer):
+        facts = _layer_facts(one, layer)
+        names = tuple((t.name.split(".", 2)[2], t.dims) for t in by_layer[layer])
+        plain.append(number_of((facts, names)))
+        typed.append(number_of((facts, names, tuple(t.type_name for t in by_layer[layer]))))
+    return Skeleton(
+        tuple(plain), tuple(typed), tuple(outside), tuple(map(tuple, by_layer)), number_of(_whole(one))
+    )
+
+
+def skeleton(shape: ModelShape, weights: WeightTable) -> Skeleton:
+    return _skeleton(Same(shape), Same(weights))
+
+
+def _layer_facts(shape: ModelShape, layer: int) -> Hashable:
+    """What a layer's graph takes from the shape and not from its tensors."""
+    return (
+        shape.kinds[layer],
+        shape.has_rope[layer],
+        shape.n_head[layer],
+        shape.n_head_kv[layer],
+        shape.head_dim_k[layer],
+        shape.head_dim_v[layer],
+        layer < shape.n_deepstack,
+        layer < shape.n_layer_kv,
+        shape.indexer is not None and shape.indexer.layers[layer],
+        shape.architecture == "gemma3n" and layer < 10,
+    )
+
+
+def _whole(shape: ModelShape) -> Hashable:
+    return (
+        shape.architecture,
+        shape.n_embd,
+        shape.traits,
+        shape.n_expert_used,
+        shape.n_expert_groups,
+        shape.n_expert_groups_used,
+        shape.expert_weights_norm,
+        shape.attention_temperature,
+        shape.value_width_max,
+        shape.mla,
+        shape.indexer and (shape.indexer.n_head, shape.indexer.key_length, shape.indexer.top_k),
+        shape.state,
+        shape.n_deepstack,
+        shape.n_embd_per_layer,
+        shape.n_layer if shape.n_embd_per_layer else 0,
+    )
