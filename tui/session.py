@@ -197,11 +197,16 @@ def _file_model(named: str, quant: str | None) -> Model:
 
 def _spec_choice(spec: object, quant: object) -> ModelChoice:
     """A model that exists only on paper: a JSON file of its architecture numbers, or the object itself."""
-    from llmfit.catalog.spec import read_spec, spec_model
+    from llmfit.catalog.spec import model_from_spec
 
-    description = read_spec(spec)
-    name = None if quant is None else file_type(str(quant)).name
-    return ModelChoice(partial(spec_model, description), None, name, description.n_parameters)
+    if not isinstance(spec, str | Mapping):
+        raise UsageError("spec", "not an object or the name of a file", "See docs/catalogue.md.")
+    if quant is not None and not isinstance(quant, str):
+        raise UsageError(f"quant {quant!r}", "not a name", "Write Q4_K_M.")
+    described = Path(spec).expanduser() if isinstance(spec, str) else spec
+    name = None if quant is None else file_type(quant).name
+    build = partial(model_from_spec, described)
+    return ModelChoice(build, None, name, build(name or DEFAULT_FILE_TYPE).n_parameters)
 
 
 def _catalog_choice(named: str, quant: str | None) -> ModelChoice:

@@ -43,6 +43,8 @@ class Remedy:
     saves_bytes: int
     verdict: str
     decode_tok_s: float | None
+    shortfall_bytes: int = 0
+    """What would still be missing after the change."""
 
 
 @dataclass(frozen=True, slots=True)

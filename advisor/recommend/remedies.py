@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import LlmfitError
@@ -29,6 +29,12 @@ SMALLER_FILE_TYPES = ("Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS",
 CONTEXT_LADDER = (131072, 65536, 32768, 16384, 8192, 4096)
 ROUNDING_BITS = 0.5
 """File types whose base is closer to the model's bits per weight than this are not smaller in earnest."""
+
+SHORT_CONTEXT_TOKENS = 8192
+NOTICEABLY_FASTER = 1.15
+"""Less is within the doubt of the estimate."""
+NOTICEABLE_SHARE = 0.05
+"""Of what is missing: a change that brings less is not worth naming."""
 
 Change = tuple[tuple[str, object], ...]
 
@@ -95,6 +101,7 @@ class _Case:
             saves_bytes=max(0, saves_bytes),
             verdict=layout.verdict,
             decode_tok_s=speed.decode_tok_s.expected if speed else None,
+            shortfall_bytes=layout.shortfall_bytes,
         )
 
 
@@ -104,17 +111,77 @@ def find_remedies(
     request: Request,
     variants: Callable[[str], Model] | None = None,
 ) -> tuple[Remedy, ...]:
-    """Changes that lead to a better verdict; where none does, those that save bytes.
+    """Changes that lead to a better verdict, the cheapest first.
 
-    ``variants`` builds the same model in another file type; without it only settings are changed.
+    Where no single one does: for what does not fit, all savings together or, if that is not enough, what
+    comes nearest; for what runs, what makes it faster. ``variants`` builds the same model in another file
+    type; without it only settings are changed.
     """
     case = _Case(judgement, weights, request)
-    remedies = [*_placement_remedies(case), *_setting_remedies(case), *_closing_remedies(case)]
+    remedies = [*_closing_remedies(case), *_placement_remedies(case), *_setting_remedies(case)]
     if variants is not None:
         remedies += _file_type_remedies(case, variants)
     reached = VERDICT_ORDER[judgement.verdict]
     better = [remedy for remedy in remedies if VERDICT_ORDER[remedy.verdict] < reached]
-    return tuple(better or [remedy for remedy in remedies if remedy.saves_bytes > 0])
+    if better:
+        return tuple(better)
+    if judgement.fits:
+        return _faster(judgement, remedies)
+    together = _together(case, variants)
+    return (
+        (together,) if together is not None and together.verdict != DOES_NOT_FIT else _nearest(case, remedies)
+    )
+
+
+def _faster(judgement: Judgement, remedies: Sequence[Remedy]) -> tuple[Remedy, ...]:
+    """The changes that bring noticeably more speed at the same verdict, the fastest of each kind."""
+    if judgement.speed is None:
+        return ()
+    floor = judgement.speed.decode_tok_s.expected * NOTICEABLY_FASTER
+    faster = [remedy for remedy in remedies if (remedy.decode_tok_s or 0.0) >= floor]
+    return _best_of_each_kind(faster, lambda remedy: -(remedy.decode_tok_s or 0.0))
+
+
+def _nearest(case: _Case, remedies: Sequence[Remedy]) -> tuple[Remedy, ...]:
+    """What leaves noticeably less missing, the least first."""
+    most_bytes = case.judgement.shortfall_bytes * (1 - NOTICEABLE_SHARE)
+    nearer = [remedy for remedy in remedies if remedy.shortfall_bytes <= most_bytes]
+    return _best_of_each_kind(nearer, lambda remedy: remedy.shortfall_bytes)
+
+
+def _best_of_each_kind(remedies: Sequence[Remedy], key: Callable[[Remedy], float]) -> tuple[Remedy, ...]:
+    """One remedy for each setting that is changed, the lowest ``key`` first."""
+    best: dict[tuple[str, ...], Remedy] = {}
+    for remedy in sorted(remedies, key=key):
+        best.setdefault(tuple(name for name, _ in remedy.change), remedy)
+    return tuple(best.values())
+
+
+def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | None:
+    """Everything that saves at once: the largest smaller file type that fits with a short q8_0 cache."""
+    settings = case.judgement.settings
+    change: dict[str, object] = {}
+    if settings.context_tokens > SHORT_CONTEXT_TOKENS:
+        change["context"] = SHORT_CONTEXT_TOKENS
+    if settings.flash_attn and _cache_bits("q8_0") < _cache_bits(settings.cache_type_k):
+        change |= {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+    if settings.parallel > 1:
+        change["parallel"] = 1
+    renamed = {("context_tokens" if name == "context" else name): value for name, value in change.items()}
+    changed = case.reopened(**renamed)
+    said = [f"context {format_context(changed.context_tokens)}", f"KV cache in {changed.cache_type_k}"]
+    remedy = None
+    for name in _smaller_file_types(case.judgement.model) if variants is not None else ():
+        try:
+            model = variants(name) if variants is not None else case.judgement.model
+        except LlmfitError:
+            continue
+        weights = weight_table(model.shape, model.tensors, load_mtp=case.request.loads_mtp)
+        text = ", ".join((f"file type {name}", *said)) + " together"
+        remedy = case.tried(text, (("quant", name), *change.items()), changed, model, weights)
+        if remedy is not None and remedy.verdict != DOES_NOT_FIT:
+            return remedy
+    return remedy
 
 
 def _placement_remedies(case: _Case) -> Iterator[Remedy]:

@@ -142,6 +142,7 @@ def _remedy_document(remedy: Remedy) -> Document:
         "change": dict(remedy.change),
         "text": remedy.text,
         "saves_bytes": remedy.saves_bytes,
+        "shortfall_bytes": remedy.shortfall_bytes,
         "decode_tok_s": remedy.decode_tok_s,
         "verdict": remedy.verdict,
     }

@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """argparse that reports wrong usage as the one line every llmfit error is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, allow_abbrev=False)
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         what = self.prog.removeprefix("llmfit ") or "llmfit"

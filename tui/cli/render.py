@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.breakdown import DeviceMemory
+from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
+from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.advisor.recommend.judgement import (
     DOES_NOT_FIT,
@@ -19,6 +22,8 @@ from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
 
+TEXT_WIDTH = 78
+MAX_DEVICE_CHARACTERS = 18
 VERDICT_TEXT = {
     FITS_GPU: "✓ fits on the GPU",
     FITS_OFFLOAD: "~ runs with weights in system RAM",
@@ -73,7 +78,7 @@ def machine_line(machine: Machine) -> str:
     """``2x RTX 3090 · 64.0 GiB RAM`` for a title."""
     names: dict[str, int] = {}
     for gpu in machine.gpus:
-        name = printable(gpu.name).removeprefix("NVIDIA ").removeprefix("GeForce ")
+        name = _short_name(printable(gpu.name))
         names[name] = names.get(name, 0) + 1
     parts = [name if count == 1 else f"{count}x {name}" for name, count in names.items()] or ["no GPU"]
     if machine.memory.total_bytes is not None:
@@ -118,56 +123,76 @@ def ram_line(machine: Machine) -> str:
     return f"RAM {free} of {format_gib(memory.total_bytes)}{limit} · {speed}"
 
 
-def memory_table(devices: Sequence[DeviceMemory]) -> list[str]:
-    """Where the bytes go: one row a device, GiB."""
-    rows = [["device", "weights", "KV cache", "compute", "driver etc.", "total", "free", "margin", ""]]
-    for device in devices:
-        free = "?" if device.free_bytes is None else _gib(device.free_bytes)
-        short = f"✗ {format_gib(device.shortfall_bytes)} over" if device.shortfall_bytes else "✓"
+def memory_table(judgement: Judgement) -> list[str]:
+    """Where the bytes go: one row a device in GiB, at most 78 columns."""
+    budgets = machine_budgets(judgement.machine)
+    rows = [["", "weights", "KV", "compute", "other", "total", "margin", "free", ""]]
+    for device in judgement.memory.devices:
+        on_host = device.kind == "host"
+        short_bytes = (
+            budgets.ram_shortfall_bytes(judgement.memory) if on_host else budgets.card_shortfall_bytes(device)
+        )
+        margin_bytes = device.margin_bytes + (RAM_RESERVE_BYTES if on_host else 0)
+        parts = (device.weights_bytes, device.kv_cache_bytes, device.compute_bytes, device.overhead_bytes)
         rows.append(
             [
-                printable(device.name),
-                _gib(device.weights_bytes),
-                _gib(device.kv_cache_bytes),
-                _gib(device.compute_bytes),
-                _gib(device.overhead_bytes),
+                _device_name(device),
+                *(_gib(part) for part in parts),
                 _gib(device.total_bytes),
-                free,
-                _gib(device.margin_bytes),
-                short,
+                _gib(margin_bytes),
+                "?" if device.free_bytes is None else _gib(device.free_bytes),
+                "✗" if short_bytes else "✓",
             ]
         )
     return table(rows, right=range(1, 8))
 
 
-def judgement_lines(judgement: Judgement) -> Iterator[str]:
-    """The whole answer of ``llmfit estimate``."""
+_LEGEND = (
+    "other: the driver on a GPU, llama-server itself in RAM. margin: how far these "
+    "figures may be off, in RAM also 1 GiB for the system. It fits where total and "
+    "margin are free."
+)
+
+
+def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH) -> Iterator[str]:
+    """The whole answer of ``llmfit estimate``; prose is wrapped, the command is not: it is to be copied."""
     model, settings = judgement.model, judgement.settings
-    yield f"{printable(model.id)} {printable(model.quantization)}"
-    yield f"  on {machine_line(judgement.machine)}"
-    yield f"  {verdict_text(judgement)}"
+    yield f"{printable(model.id)} {printable(model.quantization)} on {machine_line(judgement.machine)}"
+    yield verdict_text(judgement)
     yield ""
-    yield "Where the bytes go (GiB = 2^30 bytes)"
-    yield from (f"  {line}" for line in memory_table(judgement.memory.devices))
+    yield "Where the bytes go, in GiB (2^30 bytes)"
+    yield from (f"  {line}" for line in memory_table(judgement))
+    yield from wrapped(_LEGEND, width, "  ")
     yield ""
-    yield (
-        f"Context {format_context(settings.context_tokens)} ({settings.context_tokens} tokens) · "
-        f"KV cache {settings.cache_type_k}/{settings.cache_type_v} · slots {settings.parallel}"
-    )
+    slots = "one slot" if settings.parallel == 1 else f"{settings.parallel} slots"
+    tokens = format_context(settings.context_tokens)
+    plain = "" if tokens == str(settings.context_tokens) else f" ({settings.context_tokens} tokens)"
+    yield f"Context {tokens}{plain}, {slots}, KV cache in {_cache_types(settings)}"
     if judgement.fits:
-        yield f"Decode {speed_text(judgement.speed)}" + _bound_text(judgement.speed)
+        yield from wrapped(_decode_text(judgement), width)
+    assumed = judgement.machine.notes if judgement.machine.simulated else ()
     for title, lines in (
         ("Why", judgement.reasons),
         ("Mind", tuple(warning.text for warning in judgement.warnings)),
-        ("What would help", tuple(_remedy_text(r.text, r.decode_tok_s) for r in judgement.remedies)),
+        ("Assumed", assumed),
+        (_remedy_title(judgement), tuple(_remedy_text(r.text, r.decode_tok_s) for r in judgement.remedies)),
     ):
         if lines:
             yield ""
             yield title
-            yield from (f"  - {printable(line)}" for line in lines)
+            for line in lines:
+                yield from wrapped(printable(line), width, "  - ")
     if judgement.argv is not None:
         yield ""
         yield shell_command(judgement.argv)
+
+
+def wrapped(text: str, width: int = TEXT_WIDTH, start: str = "") -> list[str]:
+    """Prose as lines of at most ``width`` columns; a word that is longer stays whole."""
+    return textwrap.wrap(
+        text, width, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def recommendation_lines(
@@ -212,11 +237,45 @@ def device_totals(judgement: Judgement) -> str:
     return f"{on_gpus} + {on_host}" if on_gpus else on_host
 
 
-def _bound_text(speed: SpeedEstimate | None) -> str:
+def _device_name(device: DeviceMemory) -> str:
+    """``GPU0 RTX 3090``, ``RAM``; long names are cut to what the table has room for."""
+    if device.kind == "host":
+        return "RAM"
+    return printable(f"GPU{device.gpu_index} {_short_name(device.name)}", MAX_DEVICE_CHARACTERS)
+
+
+def _short_name(name: str) -> str:
+    for maker in ("NVIDIA ", "GeForce ", "AMD ", "Radeon ", "Apple ", "Intel "):
+        name = name.removeprefix(maker)
+    return name
+
+
+def _cache_types(settings: LaunchSettings) -> str:
+    k, v = settings.cache_type_k, settings.cache_type_v
+    return k if k == v else f"{k} (K) and {v} (V)"
+
+
+def _decode_text(judgement: Judgement) -> str:
+    speed = judgement.speed
     if speed is None:
-        return ": a bandwidth of this machine is not known"
+        return f"Decode not known: {_unknown_bandwidth(judgement)}."
+    depth = f" at a depth of {speed.depth_tokens} tokens" if speed.depth_tokens else ""
     bound = two_figures(speed.bound_tok_s)
-    return f" at depth {speed.depth_tokens}, bound {bound}, limited by {speed.limited_by}"
+    return f"Decode {speed_text(speed)}{depth}; limited by {speed.limited_by}, bound {bound} tok/s"
+
+
+def _unknown_bandwidth(judgement: Judgement) -> str:
+    used = (gpu for gpu in judgement.machine.gpus if gpu.index in judgement.settings.devices)
+    unknown = next((gpu for gpu in used if gpu.bandwidth_bytes_per_s is None), None)
+    if unknown is not None:
+        return f"the bandwidth of {printable(unknown.name)} is not known"
+    return "the bandwidth of this RAM is not known (--ram-bandwidth GB/S says it)"
+
+
+def _remedy_title(judgement: Judgement) -> str:
+    if not judgement.fits and all(remedy.verdict == DOES_NOT_FIT for remedy in judgement.remedies):
+        return "No change of settings makes it fit. Nearest:"
+    return "What would help"
 
 
 def _remedy_text(text: str, decode_tok_s: float | None) -> str:
@@ -224,4 +283,5 @@ def _remedy_text(text: str, decode_tok_s: float | None) -> str:
 
 
 def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.2f}"
+    gib = size_bytes / GIB
+    return f"{gib:.2f}" if gib < 1000 else f"{gib:.1f}"
