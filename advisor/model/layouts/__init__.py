@@ -1,0 +1,1 @@
+"""The tensors of each architecture: building blocks, and one short plan an architecture."""
