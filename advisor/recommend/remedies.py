@@ -226,7 +226,7 @@ def _setting_remedies(case: _Case) -> Iterator[Remedy]:
 
 def _file_type_remedies(case: _Case, variants: Callable[[str], Model]) -> Iterator[Remedy]:
     """The largest smaller file type for each better verdict; the smallest of all where none helps."""
-    reached = VERDICT_ORDER[case.judgement.verdict]
+    first = reached = VERDICT_ORDER[case.judgement.verdict]
     for name in _smaller_file_types(case.judgement.model):
         if reached == 0:
             return
@@ -238,7 +238,7 @@ def _file_type_remedies(case: _Case, variants: Callable[[str], Model]) -> Iterat
         remedy = case.tried(f"file type {name}", (("quant", name),), case.reopened(), model, weights)
         if remedy is None:
             continue
-        if VERDICT_ORDER[remedy.verdict] < reached or name == SMALLER_FILE_TYPES[-1]:
+        if VERDICT_ORDER[remedy.verdict] < reached or (reached == first and name == SMALLER_FILE_TYPES[-1]):
             reached = min(reached, VERDICT_ORDER[remedy.verdict])
             yield remedy
 

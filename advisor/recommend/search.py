@@ -59,7 +59,7 @@ def judge(
         shortfall_bytes=layout.shortfall_bytes,
         speed=speed,
         reasons=(*layout.reasons, *reasons),
-        warnings=find_warnings(model, machine, layout.settings),
+        warnings=find_warnings(model, machine, layout.settings, runs),
         remedies=(),
         argv=argv,
     )

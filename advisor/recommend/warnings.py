@@ -12,15 +12,20 @@ FAST_CACHE_TYPES = ("f16", "bf16", "q8_0", "q4_0")
 """What default CUDA builds have fast attention kernels for, with K = V (ggml-cuda GGML_CUDA_FA_QUANTS)."""
 
 
-def find_warnings(model: Model, machine: Machine, settings: LaunchSettings) -> tuple[Warning, ...]:
-    """All warnings of one configuration, in a fixed order."""
+def find_warnings(
+    model: Model, machine: Machine, settings: LaunchSettings, runs: bool = True
+) -> tuple[Warning, ...]:
+    """All warnings of one configuration, in a fixed order; ``runs``: it fits, so what it fills counts."""
     found = (
         _context_beyond_training(model, settings),
         _slow_cache_type(settings),
         _no_flash_attention(settings),
         _shared_context(settings),
         _unknown_free_memory(machine, settings),
-        _prompt_cache(machine, settings),
+        _mmproj(settings),
+        _no_experts(model, settings),
+        _no_mtp(model, settings),
+        _prompt_cache(machine, settings) if runs else None,
     )
     return tuple(warning for warning in found if warning is not None)
 
@@ -79,6 +84,25 @@ def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning 
     return Warning(
         "unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked."
     )
+
+
+def _mmproj(settings: LaunchSettings) -> Warning | None:
+    if settings.mmproj_path is None:
+        return None
+    text = "The vision projector is not in these figures: keep its file size and about 1 GiB more free."
+    return Warning("mmproj_not_counted", text)
+
+
+def _no_experts(model: Model, settings: LaunchSettings) -> Warning | None:
+    if not settings.n_cpu_moe or model.shape.n_expert:
+        return None
+    return Warning("no_experts", "The model has no experts: --n-cpu-moe and --cpu-moe change nothing.")
+
+
+def _no_mtp(model: Model, settings: LaunchSettings) -> Warning | None:
+    if not settings.load_mtp or model.shape.n_layer_all > model.shape.n_layer:
+        return None
+    return Warning("no_mtp", "This file has no MTP blocks: llama-server refuses --spec-type draft-mtp.")
 
 
 def _prompt_cache(machine: Machine, settings: LaunchSettings) -> Warning | None:
