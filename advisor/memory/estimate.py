@@ -6,7 +6,7 @@ is a stated constant. The doubt of all that is the margin of each device: see ma
 
 from __future__ import annotations
 
-from llmfit.advisor.errors import UsageError
+from llmfit.advisor.errors import NotModelledError, UsageError
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
@@ -42,10 +42,14 @@ def estimate_memory(
     assignment = assign_layers(shape, settings, [_free(gpu) for gpu in gpus], weights)
     placed = weight_bytes(weights, assignment, repack_types(machine.cpu.features, settings))
     cache = cache_bytes(shape, settings, geometry, assignment)
-    compute = compute_buffers(shape, weights, settings, assignment, geometry)
+    try:
+        compute = compute_buffers(shape, weights, settings, assignment, geometry)
+    except KeyError as missing:
+        what = f"architecture {shape.architecture!r}"
+        raise NotModelledError(what, f"not modelled: its compute graph is not known ({missing})") from None
     draft = draft_bytes(shape, settings, geometry, assignment, compute)
     devices = [
-        _gpu_memory(position, gpu, placed, cache, compute, draft)
+        _gpu_memory(shape, position, gpu, placed, cache, compute, draft)
         for position, gpu in enumerate(gpus[: assignment.n_devices])
     ]
     host = host_memory(shape, weights, placed, settings, geometry)
@@ -68,6 +72,7 @@ def estimate_memory(
 
 
 def _gpu_memory(
+    shape: ModelShape,
     position: int,
     gpu: Gpu,
     placed: WeightBytes,
@@ -85,7 +90,7 @@ def _gpu_memory(
         compute_bytes=compute.gpu_bytes[position],
         overhead_bytes=overhead.expected_bytes + draft.gpu_bytes[position],
         margin_bytes=overhead.doubt_bytes
-        + gpu_margin_bytes(compute.gpu_bytes[position], compute.margin_bytes[position]),
+        + gpu_margin_bytes(shape.architecture, compute.gpu_bytes[position], compute.margin_bytes[position]),
         capacity_bytes=gpu.vram_total_bytes,
         free_bytes=gpu.vram_free_bytes,
         draft_bytes=draft.gpu_bytes[position],

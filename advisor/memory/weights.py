@@ -44,6 +44,8 @@ _NO_TIED_COPY = ("bitnet",)
 """bitnet multiplies with the embedding where it lies, in RAM (src/models/bitnet.cpp, FIXME)."""
 _MTP_FFN = r"ffn_(gate|up|gate_up|down)(_exps|_shexp)?\.|ffn_gate_inp\.|exp_probs_b"
 _MTP_HEADS = r"nextn\.(embed_tokens|shared_head_head|shared_head_norm)\."
+_NEVER_MTP = ("bailingmoe2", "exaone-moe", "exaone4", "glm4")
+"""These skip their MTP blocks whatever was asked (src/models/*.cpp): they cannot draft with them."""
 _MTP_KEPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         "step35": re.compile(rf"{_MTP_FFN}|attn_gate\.|attn_[qk]_norm\.|{_MTP_HEADS}"),
@@ -210,7 +212,7 @@ def _layer_of(tensor: Tensor, shape: ModelShape, load_mtp: bool) -> int | None:
             return OUTPUT_LAYER  # LLM_TENSOR_OUTPUT_NORM_LFM2: the output norm under a wrong name
         return 0 if _FIRST_LAYER.match(tensor.name) else OUTPUT_LAYER
     layer = int(match[1])
-    if layer < shape.n_layer or load_mtp:
+    if layer < shape.n_layer or (load_mtp and shape.architecture not in _NEVER_MTP):
         return layer
     kept = _MTP_KEPT.get(shape.architecture)
     return layer if kept is not None and kept.match(match[2]) else None
