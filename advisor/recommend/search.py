@@ -100,7 +100,7 @@ def _choose(
     choices = _open_choices(model, machine, request)
     first = best = layout_for(model, weights, machine, request, *next(choices))
     for context_tokens, cache_type in choices:
-        if best.verdict == FITS_GPU:
+        if best.verdict == FITS_GPU or _is_hopeless(best, weights):
             break
         try:
             layout = layout_for(model, weights, machine, request, context_tokens, cache_type)
@@ -109,6 +109,15 @@ def _choose(
         if VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
             best = layout
     return best, _choice_reasons(first, best)
+
+
+def _is_hopeless(layout: Layout, weights: WeightTable) -> bool:
+    """More is missing than cache and compute take together, so that a smaller cache cannot help."""
+    memory = layout.memory
+    savable_bytes = memory.kv_cache_bytes + memory.compute_bytes
+    if layout.verdict == DOES_NOT_FIT:
+        return layout.shortfall_bytes > savable_bytes
+    return memory.host.weights_bytes - weights.input_host_bytes > savable_bytes
 
 
 def _open_choices(model: Model, machine: Machine, request: Request) -> Iterator[tuple[int, str]]:
