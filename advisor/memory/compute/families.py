@@ -24,6 +24,8 @@ class Family:
     """
 
     layer_norm: bool = False
+    bare_norms: bool = False
+    """Norms without weights (olmo)."""
     crop: str = "layer"
     keeps_hidden: bool = False
     """The normed state is kept for MTP blocks whether they are used or not."""
@@ -45,8 +47,8 @@ class Family:
     alibi: bool = False
     score_passes: int = 0
     gate: str = ""
-    parallel_norm: bool = False
-    """With a parallel residual the feed-forward has a norm of its own where the tensor exists (falcon, gptneox)."""
+    parallel_order: str = "ffn residual attention"
+    """With a parallel residual: the order in which the three are summed."""
 
 
 _DEFAULT = Family()
@@ -75,13 +77,16 @@ _FAMILIES: dict[str, Family] = {
         ],
         _LAYER_NORM,
     ),
+    "falcon": Family(layer_norm=True, parallel_order="ffn attention residual"),
+    "phi2": Family(layer_norm=True, q_scale=True, parallel_order="attention ffn residual"),
+    "grok": Family(embedding="scale"),
     "cohere2": _LAYER_NORM,
     "cohere2moe": Family(layer_norm=True, routing=_DECLARED),
     "bloom": Family(layer_norm=True, alibi=True),
     "mpt": Family(layer_norm=True, alibi=True),
     "gpt2": _LAYER_NORM,
     "dbrx": Family(layer_norm=True),
-    "gemma": Family(embedding="scaled", q_scale=True),
+    "gemma": Family(embedding="scale", q_scale=True),
     "gemma2": Family(embedding="scale", q_scale=True, score_passes=1),
     "gemma3": Family(embedding="scaled", q_scale=True),
     "gemma3n": Family(embedding="scaled", v_norm=True, crop="own"),
@@ -97,6 +102,10 @@ _FAMILIES: dict[str, Family] = {
         routing=Routing("sigmoid", normalised=False, weight_before=True),
     ),
     "deepseek2": Family(routing=_DECLARED),
+    "hy_v3": Family(routing=_DECLARED, crop="after norm"),
+    "olmo": Family(layer_norm=True, bare_norms=True),
+    "maincoder": Family(norm_after_rope=True),
+    "phimoe": Family(q_scale=True, residual_first="second"),
     "phi3": Family(q_scale=True, residual_first="second"),
     "mistral4": Family(routing=Routing("softmax", normalised=None, strict_down=True)),
     "glm4moe": Family(routing=_DECLARED),
@@ -108,9 +117,7 @@ _FAMILIES: dict[str, Family] = {
     "lfm2": Family(residual_first="both"),
     "jamba": Family(residual_first="both", routing=Routing(normalised=False)),
     "kimi-linear": Family(routing=_SIGMOID),
-    **dict.fromkeys(
-        ("deepseek32", "glm-dsa", "hy_v3", "minimax-m3", "bailingmoe"), Family(routing=_DECLARED)
-    ),
+    **dict.fromkeys(("deepseek32", "glm-dsa", "minimax-m3", "bailingmoe"), Family(routing=_DECLARED)),
     **dict.fromkeys(("deepseek", "llada-moe"), Family(routing=Routing(normalised=False))),
     "mimo2": Family(routing=_SIGMOID),
     "step35": Family(routing=_DECLARED, gate="head", crop="before norm"),

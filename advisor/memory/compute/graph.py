@@ -27,6 +27,7 @@ _RECURRENT = {
 }
 
 
+_AFTER_ATTENTION = ("post_attention_norm", "attn_output_norm")
 _SINGLE_STEP = frozenset(("nemotron_h", "nemotron_h_moe"))
 
 
@@ -85,48 +86,63 @@ class ModelGraph:
             return self._single_step(layer, x)
         if b.shape.kinds[layer] is LayerKind.HYBRID:
             return self._both_mixers(layer, x, crop=crop)
-        normed = layer_norm(b, family, layer, "attn_norm", x)
-        cur = self.mix(layer, normed)
+        normed = layer_norm(b, family, layer, x, "attn_norm")
+        second = layer_norm(b, family, layer, x, "attn_norm_2")
+        cur = self.mix(layer, normed if second is x else second)
         if crop:
             cur, x = self.crop(cur), self.crop(x)
+        if b.of(layer, "ffn_up") is None and b.of(layer, "ffn_gate_inp") is None:
+            return ops.add(cur, x)
         if b.shape.traits.parallel_residual:
-            side = self.crop(normed) if crop else normed
-            return ops.add(ops.add(feed_forward(b, family, layer, side), x), cur)
+            return self._parallel(layer, self.crop(normed) if crop else normed, cur, x)
         out = self._second_half(layer, cur, x)
         if layer < b.shape.n_deepstack:
             n = b.n_tokens
             out = ops.add(out, ops.view(b.embedded, (b.shape.n_embd, n), b.embedded.nb[1]))
         return out
 
+    def _parallel(self, layer: int, normed: Tensor, attended: Tensor, x: Tensor) -> Tensor:
+        """Feed-forward beside attention, both from the layer's input."""
+        b, family = self.b, self.family
+        own = layer_norm(b, family, layer, x, "ffn_norm")
+        parts = {
+            "ffn": feed_forward(b, family, layer, normed if own is x else own),
+            "residual": x,
+            "attention": attended,
+        }
+        first, then, last = (parts[name] for name in family.parallel_order.split())
+        return ops.add(ops.add(first, then), last)
+
     def _second_half(self, layer: int, cur: Tensor, x: Tensor) -> Tensor:
         """Residual, feed-forward, residual; ``post_attention_norm`` is either a norm after or the one before."""
         b, family = self.b, self.family
-        after = b.of(layer, "post_ffw_norm") is not None or b.of(layer, "ffn_norm") is not None
+        after = any(b.of(layer, name) is not None for name in ("post_ffw_norm", "ffn_norm"))
         if after:
-            cur = layer_norm(b, family, layer, "post_attention_norm", cur)
+            cur = layer_norm(b, family, layer, cur, *_AFTER_ATTENTION)
         mixed = ops.add(x, cur) if family.residual_first == "both" else ops.add(cur, x)
-        cur = layer_norm(b, family, layer, "ffn_norm" if after else "post_attention_norm", mixed)
+        after = after or b.of(layer, "ffn_norm", "") is not None or family.bare_norms
+        cur = layer_norm(b, family, layer, mixed, *(("ffn_norm",) if after else _AFTER_ATTENTION))
         cur = feed_forward(b, family, layer, cur)
-        cur = layer_norm(b, family, layer, "post_ffw_norm", cur)
+        cur = layer_norm(b, family, layer, cur, "post_ffw_norm", "layer_output_norm")
         return ops.add(mixed, cur) if family.residual_first else ops.add(cur, mixed)
 
     def _both_mixers(self, layer: int, x: Tensor, *, crop: bool) -> Tensor:
         """falcon-h1: attention and a recurrent mixer side by side, each behind its own norm."""
         b, family = self.b, self.family
         attended = attention(
-            b, family, self.caches, self.inputs, layer, layer_norm(b, family, layer, "attn_norm", x)
+            b, family, self.caches, self.inputs, layer, layer_norm(b, family, layer, x, "attn_norm")
         )
         if self.states is None:
             raise ValueError("a layer with state needs its sizes")
-        scanned = mamba2(self.states, layer, layer_norm(b, family, layer, "attn_norm", x))
+        scanned = mamba2(self.states, layer, layer_norm(b, family, layer, x, "attn_norm"))
         x = ops.add(ops.add(attended, scanned), x)
         x = self.crop(x) if crop else x
-        return ops.add(feed_forward(b, family, layer, layer_norm(b, family, layer, "ffn_norm", x)), x)
+        return ops.add(feed_forward(b, family, layer, layer_norm(b, family, layer, x, "ffn_norm")), x)
 
     def _single_step(self, layer: int, x: Tensor) -> Tensor:
         """nemotron_h: a layer is a mixer or a feed-forward."""
         b, family = self.b, self.family
-        normed = layer_norm(b, family, layer, "attn_norm", x)
+        normed = layer_norm(b, family, layer, x, "attn_norm")
         if b.shape.kinds[layer] is LayerKind.NONE:
             return ops.add(feed_forward(b, family, layer, normed), x)
         return ops.add(self.mix(layer, normed), x)
@@ -157,5 +173,8 @@ class ModelGraph:
             cur = self.crop(cur)
         cur.is_output = True
         logits = ops.mul_mat(b.need("output.weight"), cur)
+        bias = b.weight("output.bias")
+        if bias is not None:
+            logits = ops.add(logits, bias)
         logits.is_output = True
         b.expand(logits)

@@ -91,7 +91,7 @@ def _layer_facts(shape: ModelShape, layer: int) -> Hashable:
 
 def _whole(shape: ModelShape) -> Hashable:
     return (
-        shape.architecture,
+        (shape.architecture, shape.architecture == "baichuan" and shape.n_layer != 32),
         shape.n_embd,
         shape.traits,
         shape.n_expert_used,

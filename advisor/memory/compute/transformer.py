@@ -22,14 +22,15 @@ class Inputs:
         self.out_rows = b.input("I32", b.batch.n_outputs)
 
 
-def layer_norm(b: GraphBuilder, family: Family, layer: int, name: str, x: Tensor) -> Tensor:
-    """The norm of that name; ``x`` itself where the model has none."""
-    weight = b.of(layer, name) or b.of(layer, name, "")
-    bias = b.of(layer, name, "bias")
-    if weight is None and not (family.layer_norm and name == "attn_norm"):
-        return x
+def layer_norm(b: GraphBuilder, family: Family, layer: int, x: Tensor, *names: str) -> Tensor:
+    """The norm that goes by the first of these names the layer has; ``x`` itself where it has none."""
     kind = "norm" if family.layer_norm else "rms_norm"
-    return b.norm(x, weight, bias=bias, kind=kind)
+    for name in names:
+        weight = b.of(layer, name) or b.of(layer, name, "")
+        bias = b.of(layer, name, "bias")
+        if weight is not None:
+            return b.norm(x, weight, bias=bias, kind=kind)
+    return ops.same(kind, x) if family.bare_norms and names[0] in ("attn_norm", "ffn_norm") else x
 
 
 def project_qkv(b: GraphBuilder, layer: int, x: Tensor, q_heads: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,13 +71,18 @@ def rope_factors(b: GraphBuilder, layer: int) -> Tensor | None:
     return None
 
 
+def _unrotated(b: GraphBuilder) -> bool:
+    """Baichuan rotates in its 7B size only; the 13B uses ALiBi (src/models/baichuan.cpp)."""
+    return b.shape.architecture == "baichuan" and b.shape.n_layer != 32
+
+
 def attention(
     b: GraphBuilder, family: Family, caches: Attention, inputs: Inputs, layer: int, x: Tensor
 ) -> Tensor:
     """Self-attention with grouped heads, up to and including the output projection."""
     gate = b.of(layer, "attn_gate") if family.gate else None
     q, k, v = project_qkv(b, layer, x)
-    rotates = b.shape.has_rope[layer]
+    rotates = b.shape.has_rope[layer] and not _unrotated(b)
     q, k = _normed(b, family, layer, q, k, before=True)
     if rotates:
         factors = rope_factors(b, layer)
