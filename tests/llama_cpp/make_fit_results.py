@@ -1,10 +1,11 @@
-"""Writes tests/data/fit_results.csv: what llama.cpp's own ``--fit`` makes of each model on each set of cards.
+"""Writes tests/data/fit_results.csv: what llama.cpp's own ``--fit`` makes of each model on sets of cards.
 
-usage: python -m tests.llama_cpp.make_fit_results   (from the repository root, with the build of build.sh)
+usage: python -m tests.llama_cpp.make_fit_results   (at the root of the repository, with the build of build.sh)
 
-``gpus`` is TOTAL:FREE MiB of each card, ``args`` what else llama-server was given (nothing: four slots over one
-cache, no ``-c``). The answer: context, ``-ngl`` (-1: all), ``-ts``, how many ``-ot`` rules, and for each card the
-bytes of model, context and compute buffers that llama.cpp would then allocate (``cards``), the same for the host.
+``gpus`` is TOTAL:FREE MiB of each card, ``args`` what else llama-server was given (nothing: four slots over
+one cache, no ``-c``). The answer: context, ``-ngl`` (-1: all), ``-ts``, how many ``-ot`` rules, and for each
+card the bytes of model, context and compute buffers that llama.cpp would then allocate (``cards``), the same
+for the host.
 """
 
 from __future__ import annotations
@@ -67,14 +68,15 @@ def rows() -> Iterator[dict[str, object]]:
             with Memoracle(build, cards_named(gpus)) as oracle:
                 for model in MODELS:
                     for args in ARGS:
-                        yield {"model": model, "gpus": gpus, "args": args, **ask_fit(oracle, files[model], args)}
+                        answer = ask_fit(oracle, files[model], args)
+                        yield {"model": model, "gpus": gpus, "args": args, **answer}
 
 
 def main() -> None:
     with RESULTS.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted(rows(), key=lambda row: (MODELS.index(str(row["model"])))))
+        writer.writerows(sorted(rows(), key=lambda row: MODELS.index(str(row["model"]))))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Our placement beside what llama.cpp's own ``--fit`` decides on the same cards (tests/data/fit_results.csv).
 
 "Never worse" means: where ``--fit`` keeps everything on the cards, at least its context; where it moves
-weights to RAM, at least as many bytes of weights on the cards. The safety is not the same and is compared as it
-is: ``--fit`` leaves 1024 MiB free on each card, we leave the stated driver overhead and the margin of the
-estimate (616 MiB and up). Rows in which ``--fit`` itself plans more than the card has free are named and not compared.
+weights to RAM, at least as many bytes of weights on the cards. The safety is not the same and is compared as
+it is: ``--fit`` leaves 1024 MiB free on each card, we leave the stated driver overhead and the margin of the
+estimate (616 MiB and up). Rows in which ``--fit`` itself plans more than a card has free are named and not
+compared.
 """
 
 from __future__ import annotations
