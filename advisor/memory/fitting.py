@@ -9,6 +9,7 @@ from llmfit.advisor.memory.fitting_layout import (
     FITS_GPU,
     FITS_OFFLOAD,
     Layout,
+    find_gpu_layout,
     find_layout,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "FITS_GPU",
     "FITS_OFFLOAD",
     "Layout",
+    "find_gpu_layout",
     "find_layout",
     "largest_context",
 ]

@@ -66,7 +66,25 @@ def find_layout(
         search.no_card,
     )
     found = next((attempt for attempt in (one() for one in tries) if attempt is not None), None)
-    attempt = found or search.nearest()
+    return _layout(search, found or search.nearest())
+
+
+def find_gpu_layout(
+    shape: ModelShape,
+    weights: WeightTable,
+    machine: Machine,
+    base: LaunchSettings,
+    fixed: frozenset[str] = frozenset(),
+) -> Layout | None:
+    """``find_layout`` where that is wholly on the cards, else None: much less to try. Raises as it does."""
+    search = LayoutSearch(shape, weights, machine, base, fixed)
+    found = search.one_card() or search.several_cards()
+    if found is None or not search.everything_on_cards(found):
+        return None
+    return _layout(search, found)
+
+
+def _layout(search: LayoutSearch, attempt: Attempt) -> Layout:
     verdict = _verdict(search, attempt)
     settings, cache_reason = _with_room_for_prompts(search, attempt)
     reasons = layout_reasons(search, attempt, everything_on_gpu=verdict == FITS_GPU) + cache_reason

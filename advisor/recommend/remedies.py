@@ -161,7 +161,7 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
     """Everything that saves at once: the largest smaller file type that fits with a short q8_0 cache."""
     settings = case.judgement.settings
     change: dict[str, object] = {}
-    if settings.context_tokens > SHORT_CONTEXT_TOKENS:
+    if settings.context_tokens > SHORT_CONTEXT_TOKENS >= case.request.depth_tokens:
         change["context"] = SHORT_CONTEXT_TOKENS
     if settings.flash_attn and _cache_bits("q8_0") < _cache_bits(settings.cache_type_k):
         change |= {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
@@ -211,7 +211,7 @@ def _setting_remedies(case: _Case) -> Iterator[Remedy]:
     if settings.ubatch > 512:
         changes.append(("micro-batch 512", (("ubatch", 512),), case.reopened(ubatch=512)))
     for tokens in CONTEXT_LADDER:
-        if tokens < settings.context_tokens:
+        if case.request.depth_tokens <= tokens < settings.context_tokens:
             name = f"context {format_context(tokens)}"
             changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
     reached = VERDICT_ORDER[case.judgement.verdict]

@@ -54,6 +54,9 @@ class Request:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name.removesuffix('_tokens')} {value}", f"must be {low} to {high}")
+        if self.context_tokens is not None and self.depth_tokens > self.context_tokens:
+            why = f"more than the context of {self.context_tokens}"
+            raise UsageError(f"depth {self.depth_tokens}", why, "Ask for a larger context.")
         if self.tensor_split is not None and (
             not self.tensor_split or min(self.tensor_split) < 0 or sum(self.tensor_split) <= 0
         ):

@@ -5,13 +5,15 @@ The one function behind ``estimate``, ``command``, ``recommend`` and the app.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.memory.fitting import Layout, find_layout
+from llmfit.advisor.memory.fitting import Layout, find_gpu_layout, find_layout
 from llmfit.advisor.memory.fitting_literal import layout_as_given
+from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
+from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import server_argv
@@ -27,7 +29,7 @@ from llmfit.advisor.recommend.remedies import find_remedies
 from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
 from llmfit.advisor.recommend.warnings import find_warnings
 from llmfit.advisor.speed.estimate import estimate_speed
-from llmfit.advisor.units import format_context
+from llmfit.advisor.units import format_context, pad
 
 SHORTER_CONTEXTS = (16384, 8192, 4096)
 """Tried when the context is the advisor's choice and the default does not fit on the GPUs."""
@@ -46,24 +48,9 @@ def judge(
     that llama.cpp would refuse.
     """
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
-    layout, reasons = _choose(model, weights, machine, request)
-    runs = layout.verdict != DOES_NOT_FIT
-    speed = estimate_speed(model, weights, machine, layout.settings, request.depth_tokens) if runs else None
-    argv = server_argv(layout.settings, model.launch_args, machine) if runs else None
-    judgement = Judgement(
-        model=model,
-        machine=machine,
-        settings=layout.settings,
-        memory=layout.memory,
-        verdict=layout.verdict,
-        shortfall_bytes=layout.shortfall_bytes,
-        speed=speed,
-        reasons=(*layout.reasons, *reasons),
-        warnings=find_warnings(model, machine, layout.settings, runs),
-        remedies=(),
-        argv=argv,
-    )
-    if remedies and layout.verdict != FITS_GPU:
+    case = _Case(model, weights, machine, request)
+    judgement = case.judgement(*(case.on_gpus() or case.anywhere()))
+    if remedies and judgement.verdict != FITS_GPU:
         judgement = replace(judgement, remedies=find_remedies(judgement, weights, request, variants))
     return judgement
 
@@ -73,90 +60,136 @@ def default_context(model: Model) -> int:
     return min(DEFAULT_CONTEXT_TOKENS, model.shape.context_train_tokens or DEFAULT_CONTEXT_TOKENS)
 
 
-def layout_for(
-    model: Model,
-    weights: WeightTable,
-    machine: Machine,
-    request: Request,
-    context_tokens: int,
-    cache_type: str = "f16",
-) -> Layout:
-    """The best placement for one context and, where the user did not fix it, one cache type.
+def judge_on_gpus(model: Model, machine: Machine, request: Request) -> Judgement | None:
+    """``judge`` where everything stays on the GPUs, else None: many times faster where it does not.
 
-    A user who fixes the number of GPU layers has placed the model: llama.cpp's own rule says what follows.
+    Raises as ``judge`` does.
     """
-    settings = request.base_settings(context_tokens)
-    if request.cache_type_k is None:
-        settings = replace(settings, cache_type_k=cache_type, cache_type_v=request.cache_type_v or cache_type)
-    if request.gpu_layers is not None and not request.search_experts:
-        return layout_as_given(model.shape, weights, machine, settings)
-    return find_layout(model.shape, weights, machine, settings, request.fixed)
+    case = _Case(
+        model, weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp), machine, request
+    )
+    chosen = case.on_gpus()
+    return None if chosen is None else case.judgement(*chosen)
 
 
-def _choose(
-    model: Model, weights: WeightTable, machine: Machine, request: Request
-) -> tuple[Layout, tuple[str, ...]]:
-    """The first configuration that is wholly on the GPUs, else the best of the default context."""
-    choices = _open_choices(model, machine, request)
-    first = best = layout_for(model, weights, machine, request, *next(choices))
-    for context_tokens, cache_type in choices:
-        if best.verdict == FITS_GPU or _is_hopeless(best, weights):
-            break
-        try:
-            layout = layout_for(model, weights, machine, request, context_tokens, cache_type)
-        except LlmfitError:
-            continue  # this model refuses a quantised cache; f16 has been judged
-        if VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
-            best = layout
-    return best, _choice_reasons(first, best)
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One question: a model on a machine, with what the user fixed."""
+
+    model: Model
+    weights: WeightTable
+    machine: Machine
+    request: Request
+
+    @property
+    def is_placed(self) -> bool:
+        """A user who fixes the GPU layers has placed the model: llama.cpp's own rule says what follows."""
+        return self.request.gpu_layers is not None and not self.request.search_experts
+
+    def layout(self, context_tokens: int, cache_type: str) -> Layout:
+        """The best placement for one context and, where the user did not fix it, one cache type."""
+        settings = self._settings(context_tokens, cache_type)
+        if self.is_placed:
+            return layout_as_given(self.model.shape, self.weights, self.machine, settings)
+        return find_layout(self.model.shape, self.weights, self.machine, settings, self.request.fixed)
+
+    def on_gpus(self) -> tuple[Layout, tuple[str, ...]] | None:
+        """The first open choice that is wholly on the GPUs, and why it is not the first of all."""
+        choices = _open_choices(self.model, self.request)
+        for context_tokens, cache_type in choices:
+            try:
+                layout = self._gpu_layout(context_tokens, cache_type)
+            except LlmfitError:
+                if (context_tokens, cache_type) == choices[0]:
+                    raise
+                continue  # this model refuses a quantised cache; f16 has been judged
+            if layout is not None:
+                return layout, self._choice_reasons(choices[0], layout, "does not stay on the GPUs")
+        return None
+
+    def anywhere(self) -> tuple[Layout, tuple[str, ...]]:
+        """The open choice with the best verdict; the first one unless another has a better one."""
+        choices = _open_choices(self.model, self.request)
+        first = best = self.layout(*choices[0])
+        reachable = VERDICT_ORDER[FITS_OFFLOAD if self.machine.gpus else FITS_CPU]
+        for choice in choices[1:]:
+            if VERDICT_ORDER[best.verdict] <= reachable:
+                break
+            try:
+                layout = self.layout(*choice)
+            except LlmfitError:
+                continue
+            if VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
+                best = layout
+        return best, self._choice_reasons(choices[0], best, _OUTCOME[first.verdict])
+
+    def judgement(self, layout: Layout, reasons: tuple[str, ...]) -> Judgement:
+        """Everything that follows from a placement, without remedies."""
+        model, machine, settings = self.model, self.machine, layout.settings
+        runs = layout.verdict != DOES_NOT_FIT
+        depth_tokens = self.request.depth_tokens
+        return Judgement(
+            model=model,
+            machine=machine,
+            settings=settings,
+            memory=layout.memory,
+            verdict=layout.verdict,
+            shortfall_bytes=layout.shortfall_bytes,
+            speed=estimate_speed(model, self.weights, machine, settings, depth_tokens) if runs else None,
+            reasons=(*layout.reasons, *reasons),
+            warnings=find_warnings(model, machine, settings, runs),
+            remedies=(),
+            argv=server_argv(settings, model.launch_args, machine) if runs else None,
+        )
+
+    def _choice_reasons(self, first: tuple[int, str], chosen: Layout, outcome: str) -> tuple[str, ...]:
+        """Why the chosen context and cache type are not the first ones, which led to ``outcome``."""
+        tokens, cache_type = first
+        settings = chosen.settings
+        reasons = []
+        if self.request.cache_type_k is None and settings.cache_type_k != cache_type:
+            reasons.append(f"KV cache in {settings.cache_type_k}: with {cache_type} it {outcome}.")
+        if settings.context_tokens != tokens:
+            shorter = format_context(settings.context_tokens)
+            reasons.append(f"Context {shorter}: at {format_context(tokens)} in {cache_type} it {outcome}.")
+        return tuple(reasons)
+
+    def _gpu_layout(self, context_tokens: int, cache_type: str) -> Layout | None:
+        if self.is_placed:
+            layout = self.layout(context_tokens, cache_type)
+            return layout if layout.verdict == FITS_GPU else None
+        settings = self._settings(context_tokens, cache_type)
+        return find_gpu_layout(self.model.shape, self.weights, self.machine, settings, self.request.fixed)
+
+    def _settings(self, context_tokens: int, cache_type: str) -> LaunchSettings:
+        settings = self.request.base_settings(context_tokens)
+        if self.request.cache_type_k is not None:
+            return settings
+        return replace(
+            settings, cache_type_k=cache_type, cache_type_v=self.request.cache_type_v or cache_type
+        )
 
 
-def _is_hopeless(layout: Layout, weights: WeightTable) -> bool:
-    """More is missing than cache and compute take together, so that a smaller cache cannot help."""
-    memory = layout.memory
-    savable_bytes = memory.kv_cache_bytes + memory.compute_bytes
-    if layout.verdict == DOES_NOT_FIT:
-        return layout.shortfall_bytes > savable_bytes
-    return memory.host.weights_bytes - weights.input_host_bytes > savable_bytes
-
-
-def _open_choices(model: Model, machine: Machine, request: Request) -> Iterator[tuple[int, str]]:
+def _open_choices(model: Model, request: Request) -> list[tuple[int, str]]:
     """(context, cache type) in order of preference; the first is what is judged when nothing is gained."""
-    start = request.context_tokens or default_context(model)
+    start = request.context_tokens or max(
+        default_context(model), pad(request.depth_tokens, CONTEXT_PADDING_TOKENS)
+    )
     contexts = [start]
     if request.context_tokens is None:
-        contexts += [tokens for tokens in SHORTER_CONTEXTS if tokens < start]
+        contexts += [tokens for tokens in SHORTER_CONTEXTS if request.depth_tokens <= tokens < start]
     cache_types = ["f16"]
     if request.cache_type_k is None and request.cache_type_v is None and request.flash_attn is not False:
         cache_types.append("q8_0")
-    for tokens in contexts:
-        for cache_type in cache_types:
-            yield tokens, cache_type
+    return [(tokens, cache_type) for tokens in contexts for cache_type in cache_types]
 
 
-def _choice_reasons(first: Layout, chosen: Layout) -> tuple[str, ...]:
-    if chosen is first:
-        return ()
-    reasons = []
-    old, new = first.settings, chosen.settings
-    outcome = _outcome(first)
-    if new.cache_type_k != old.cache_type_k:
-        reasons.append(f"KV cache in {new.cache_type_k}: with {old.cache_type_k} it {outcome}.")
-    if new.context_tokens != old.context_tokens:
-        reasons.append(
-            f"Context {format_context(new.context_tokens)}: "
-            f"at {format_context(old.context_tokens)} with an {old.cache_type_k} cache it {outcome}."
-        )
-    return tuple(reasons)
+_OUTCOME = {
+    FITS_GPU: "fits on the GPUs",
+    FITS_OFFLOAD: "needs weights in system RAM",
+    FITS_CPU: "runs on the CPU only",
+    DOES_NOT_FIT: "does not fit",
+}
 
 
-def _outcome(layout: Layout) -> str:
-    return {
-        FITS_GPU: "fits on the GPUs",
-        FITS_OFFLOAD: "needs weights in system RAM",
-        FITS_CPU: "runs on the CPU only",
-        DOES_NOT_FIT: "does not fit",
-    }[layout.verdict]
-
-
-__all__ = ["Variants", "default_context", "judge", "layout_for"]
+__all__ = ["Variants", "default_context", "judge", "judge_on_gpus"]
