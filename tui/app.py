@@ -8,38 +8,48 @@ from typing import ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.tui.live_advice import LiveAdvice
-from llmfit.tui.screens.advisor import AdvisorScreen
+from llmfit.tui.screens.advisor import Advice, AdvisorScreen
+
+SWITCH_INTERVAL_S = 0.001
+"""How long a thread that calculates may keep the screen waiting; Python's own 5 ms are felt while typing."""
 
 
-class LlmfitApp(App[None]):
-    """Holds nothing but the source of advice; every screen draws values it is given."""
+class LlmfitApp(App[LlmfitError]):
+    """Holds nothing but the source of advice; every screen draws values it is given.
+
+    Its result is the error that made it close at once (a machine that could not be understood), else None.
+    """
 
     TITLE = "llmfit"
     CSS_PATH = "app.tcss"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-narrow"),
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as textual declares it
+        (0, "-too-narrow"),
+        (60, "-narrow"),
         (100, "-normal"),
         (140, "-wide"),
     ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-short"),
+        (0, "-too-short"),
+        (18, "-short"),
         (34, "-tall"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "quit", show=False),
-        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("question_mark,f1", "help", "help", key_display="?"),
+        Binding("q", "quit", "quit"),
+        Binding("t", "theme", "light or dark", show=False),
     ]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, advice: LiveAdvice) -> None:
+    def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
 
-    def on_mount(self) -> None:
-        self.push_screen(AdvisorScreen(self.advice))
+    def get_default_screen(self) -> Screen[None]:
+        return AdvisorScreen(self.advice)
 
     def action_help(self) -> None:
         from llmfit.tui.screens.help import HelpScreen
@@ -47,12 +57,21 @@ class LlmfitApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
+    def action_theme(self) -> None:
+        """Between the light and the dark theme: a terminal does not say which it is."""
+        self.theme = "textual-dark" if self.theme == "textual-light" else "textual-light"
+
 
 def run_app(parsed: argparse.Namespace) -> int:
-    """Opens the app on this machine, or on the simulated one that the options describe."""
+    """Opens the app on this machine, or on the simulated one that the options describe.
+
+    Raises LlmfitError without a terminal, and UsageError for a machine that cannot be understood.
+    """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LlmfitError("llmfit", "the app needs a terminal", "In a script use llmfit recommend --json.")
-    advice = LiveAdvice(vars(parsed))
-    app = LlmfitApp(advice)
-    app.run()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    app = LlmfitApp(LiveAdvice(vars(parsed)))
+    problem = app.run()
+    if problem is not None:
+        raise problem
     return app.return_code or 0

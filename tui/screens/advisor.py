@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
-from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.recommend.command import shell_command
+from llmfit.advisor.errors import UsageError
 from llmfit.advisor.text import printable
-from llmfit.advisor.units import format_context
-from llmfit.tui.cli.render import machine_line
-from llmfit.tui.messages import MachineKnown, Pick, PicksReady
+from llmfit.tui.background import in_background
+from llmfit.tui.messages import HelpFound, MachineKnown, MachineUnknown, NotModelled, Pick, PicksReady
 from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.machine_panel import MachinePanel
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.picks_table import PicksTable
+from llmfit.tui.widgets.settings_view import SettingsView
 from llmfit.tui.widgets.why_panel import WhyPanel
+
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.machine import Machine
 
 TYPING_PAUSE_S = 0.2
 """A search waits for this long after the last key, so that each letter does not start one."""
+RESTING_PAUSE_S = 0.25
+"""What would help is looked for when the cursor has stayed on a row for this long."""
+PART_EVERY_S = 0.15
+"""A search shows what it has found so far no more often than this."""
 
 
 class Advice(Protocol):
@@ -37,20 +46,24 @@ class Advice(Protocol):
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
 
-    def search(self, machine: Machine, text: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
+    def search(
+        self, machine: Machine, text: str, context_tokens: int | None
+    ) -> Iterable[Pick | NotModelled]: ...
+
+    def with_help(self, pick: Pick, context_tokens: int | None) -> Pick: ...
 
 
 class AdvisorScreen(Screen[None]):
-    """One question (use case, context, filter) and its answer; every change asks again in the background."""
+    """One question (use case, context, search) and its answer; every change asks again in the background."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "details", "details", priority=False),
-        Binding("y", "copy", "copy command"),
+        Binding("y", "copy", "copy"),
         Binding("c", "context", "context"),
         Binding("u", "use_case", "use case"),
         Binding("slash", "search", "search", key_display="/"),
         Binding("escape", "clear_search", "back", show=False),
-        Binding("home,g", "first", "top", show=False),
+        Binding("down", "leave_search", show=False),
+        Binding("f5", "look_again", "read the machine again", show=False),
     ]
 
     def __init__(self, advice: Advice) -> None:
@@ -59,40 +72,50 @@ class AdvisorScreen(Screen[None]):
         self.machine: Machine | None = None
         self.use_case = "general"
         self.context_tokens: int | None = None
-        self._picks: tuple[Pick, ...] = ()
+        self.search_text = ""
+        self.thinking = False
         self._ticket = 0
         self._typing: Timer | None = None
+        self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="title")
-        yield MachinePanel(id="machine")
-        yield Static("", id="question")
-        yield Input(placeholder="part of a model's name", id="search", compact=True)
-        yield PicksTable(id="picks")
-        with Horizontal(id="answer"):
-            with VerticalScroll(id="why-box", can_focus=False):
-                yield WhyPanel(id="why")
-            with VerticalScroll(id="bytes-box", can_focus=False):
-                yield MemoryView(id="bytes")
-        yield CommandPreview(id="command")
-        yield Static("llmfit needs at least 60 columns and 18 rows.", id="too-small")
+        with Vertical(id="main"):
+            yield Static("", id="title")
+            yield MachinePanel(id="machine")
+            yield Static("", id="question")
+            yield Input(placeholder="part of a name, a family or a use", id="search", compact=True)
+            yield PicksTable(id="picks")
+            with Horizontal(id="answer"):
+                with VerticalScroll(id="why-box", can_focus=False):
+                    yield WhyPanel(id="why")
+                with Vertical(id="numbers"):
+                    with VerticalScroll(id="bytes-box", can_focus=False):
+                        yield MemoryView(id="bytes")
+                    with VerticalScroll(id="settings-box", can_focus=False):
+                        yield SettingsView(id="settings")
+            yield CommandPreview(id="command")
+        yield Static("llmfit needs a terminal of at least 60 columns and 18 rows.", id="too-small")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#why-box").border_title = "Why"
         self.query_one("#bytes-box").border_title = "Where the bytes go (GiB)"
+        self.query_one("#settings-box").border_title = "Settings, one by one"
         self.query_one("#search", Input).display = False
-        self._draw_question("Asking the hardware…")
-        self.query_one(MachinePanel).machine = None
+        self._draw_heading()
         self.query_one(PicksTable).focus()
-        self._probe()
+        # The first paint goes before the imports and probes, which would share its processor.
+        self.call_after_refresh(self.action_look_again)
 
-    @work(thread=True, exclusive=True, group="probe")
-    def _probe(self) -> None:
-        try:
-            self.post_message(MachineKnown(self.advice.machine()))
-        except LlmfitError as error:
-            self.post_message(PicksReady(self._ticket, (), str(error)))
+    # ---------------------------------------------------------------- asking
+
+    def action_look_again(self) -> None:
+        """Reads the machine (again), because programs come and go."""
+
+        def job() -> Iterator[Message]:
+            yield MachineKnown(self.advice.machine())
+
+        in_background(self, job, MachineUnknown)
 
     @on(MachineKnown)
     def _machine_known(self, message: MachineKnown) -> None:
@@ -100,100 +123,131 @@ class AdvisorScreen(Screen[None]):
         self.query_one(MachinePanel).machine = message.machine
         self.ask()
 
+    @on(MachineUnknown)
+    def _machine_unknown(self, message: MachineUnknown) -> None:
+        if isinstance(message.error, UsageError):
+            self.app.exit(message.error)  # the command line was wrong: say so where it was typed
+        else:
+            self.query_one(MachinePanel).problem = str(message.error)
+            self.query_one(WhyPanel).problem = "Without a machine there is nothing to fit. F5 tries again."
+
     def ask(self) -> None:
         """Answers the current question anew; an answer to an older one is dropped when it comes."""
         if self.machine is None:
             return
         self._ticket += 1
-        self._draw_question("Thinking…")
-        text = self.query_one("#search", Input).value.strip()
-        self._answer(self._ticket, self.machine, text, self.use_case, self.context_tokens)
+        self.thinking = True
+        self._draw_heading()
+        ticket, machine, text = self._ticket, self.machine, self.search_text
+        use_case, context_tokens = self.use_case, self.context_tokens
 
-    @work(thread=True, exclusive=True, group="answer")
-    def _answer(
-        self, ticket: int, machine: Machine, text: str, use_case: str, context_tokens: int | None
-    ) -> None:
-        try:
+        def job() -> Iterator[Message]:
             if text:
-                picks = self.advice.search(machine, text, context_tokens)
+                found = self.advice.search(machine, text, context_tokens)
+                yield from _in_parts(ticket, found, lambda: self._ticket == ticket)
             else:
-                picks = self.advice.picks(machine, use_case, context_tokens)
-        except LlmfitError as error:
-            self.post_message(PicksReady(ticket, (), str(error)))
-        else:
-            self.post_message(PicksReady(ticket, picks))
+                yield PicksReady(ticket, self.advice.picks(machine, use_case, context_tokens))
+
+        in_background(self, job, lambda error: PicksReady(ticket, (), str(error)))
 
     @on(PicksReady)
     def _picks_ready(self, message: PicksReady) -> None:
         if message.ticket != self._ticket:
             return
-        self._picks = message.picks
-        self.query_one(PicksTable).show(message.picks)
-        nothing = "" if message.picks else "nothing fits: try a shorter context (c) or a search (/)"
-        self._draw_question(message.problem or nothing)
-        self._show_pick(self._selected())
+        self.thinking = not message.finished
+        if message.picks or message.finished:
+            self.query_one(PicksTable).show(message.picks)
+            self._show_pick(_problem_text(message, bool(self.search_text)))
+        self._draw_heading(len(message.picks), message.not_modelled)
 
-    def _draw_question(self, state: str) -> None:
-        title = Text("llmfit", "bold")
+    def _draw_heading(self, found: int | None = None, not_modelled: tuple[NotModelled, ...] = ()) -> None:
+        """The title with the machine, and the line that says what is asked."""
+        title = Text("llmfit", "bold", no_wrap=True, overflow="ellipsis")
         if self.machine is not None:
-            title.append(f"   {machine_line(self.machine)}", "dim")
-            if self.machine.simulated:
-                title.append("   simulated", "italic yellow")
+            from llmfit.tui.cli.render import machine_line
+
+            title.append(f"   {machine_line(self.machine)}", "not bold")
+            title.append("   simulated" if self.machine.simulated else "", "not bold italic")
         self.query_one("#title", Static).update(title)
-        context = (
-            "context chosen"
-            if self.context_tokens is None
-            else f"{format_context(self.context_tokens)} context"
-        )
-        question = Text(
-            f"What to run: {self.use_case} use · {context}", "bold", no_wrap=True, overflow="ellipsis"
-        )
-        if state:
-            question.append(f"   {printable(state)}", "dim italic")
+        question = Text(f"{self._question_text()} · {_context_text(self.context_tokens)}", "bold")
+        if self.search_text and found is not None:
+            question.append(f"   {found} found", "not bold")
+            if not_modelled:
+                question.append(f", {len(not_modelled)} not modelled", "not bold")
+        if self.thinking:
+            question.append("   thinking…", "not bold italic")
+        question.truncate(self.app.size.width - 2, overflow="ellipsis")
         self.query_one("#question", Static).update(question)
 
-    def _selected(self) -> Pick | None:
-        row = self.query_one(PicksTable).cursor_row
-        return self._picks[row] if 0 <= row < len(self._picks) else None
+    def _question_text(self) -> str:
+        if self.search_text:
+            return f"Search “{printable(self.search_text, 24)}”, smallest first"
+        return f"What to run: {self.use_case} use"
+
+    # ---------------------------------------------------------------- the pick under the cursor
 
     @on(DataTable.RowHighlighted)
     def _row_highlighted(self, _event: DataTable.RowHighlighted) -> None:
-        self._show_pick(self._selected())
+        self._show_pick()
 
     @on(DataTable.RowSelected)
     def _row_selected(self, _event: DataTable.RowSelected) -> None:
         self.action_details()
 
-    def _show_pick(self, pick: Pick | None) -> None:
-        self.query_one(WhyPanel).pick = pick
+    def _show_pick(self, problem: str | None = None) -> None:
+        """Draws all panels for the selected row; ``problem`` stands where no row is."""
+        pick = self.query_one(PicksTable).selected
+        why = self.query_one(WhyPanel)
+        if problem is not None:
+            why.problem = problem
+        if pick is why.pick:
+            return
+        why.pick = pick
         self.query_one(MemoryView).memory = pick.judgement.memory if pick else None
+        self.query_one(SettingsView).pick = pick
         self.query_one(CommandPreview).pick = pick
-        self.query_one("#why-box").scroll_home(animate=False)
-        self.query_one("#bytes-box").scroll_home(animate=False)
+        for box in ("#why-box", "#bytes-box", "#settings-box"):
+            self.query_one(box).scroll_home(animate=False)
+        self._look_for_help_soon(pick)
+
+    def _look_for_help_soon(self, pick: Pick | None) -> None:
+        if self._resting is not None:
+            self._resting.stop()
+        if pick is not None and not pick.looked_for_help and not _is_all_on_gpus(pick):
+            self._resting = self.set_timer(RESTING_PAUSE_S, lambda: self._look_for_help(pick))
+
+    def _look_for_help(self, pick: Pick) -> None:
+        ticket, context_tokens = self._ticket, self.context_tokens
+
+        def job() -> Iterator[Message]:
+            yield HelpFound(ticket, self.advice.with_help(pick, context_tokens))
+
+        in_background(self, job, lambda _: HelpFound(ticket, replace(pick, looked_for_help=True)))
+
+    @on(HelpFound)
+    def _help_found(self, message: HelpFound) -> None:
+        if message.ticket == self._ticket:
+            self.query_one(PicksTable).replace(message.pick)
+            self._show_pick()
+
+    # ---------------------------------------------------------------- keys
 
     def action_details(self) -> None:
-        pick = self._selected()
+        pick = self.query_one(PicksTable).selected
         if pick is not None:
             from llmfit.tui.screens.details import DetailsScreen
 
-            self.app.push_screen(DetailsScreen(pick.judgement))
+            self.app.push_screen(DetailsScreen(pick))
 
     def action_copy(self) -> None:
-        pick = self._selected()
-        if pick is None or pick.judgement.argv is None:
-            self.notify("Nothing to copy: this does not fit.", severity="warning")
-            return
-        self.app.copy_to_clipboard(shell_command(pick.judgement.argv))
-        self.notify(
-            "Sent to the terminal's clipboard. If it did not arrive, select the text below.", timeout=4
-        )
+        self.query_one(CommandPreview).copy()
 
     def action_context(self) -> None:
-        from llmfit.tui.screens.choose import choose_context
+        from llmfit.tui.screens.choose import CHOSEN_FOR_ME, choose_context
 
         def chosen(tokens: int | None) -> None:
             if tokens is not None:
-                self.context_tokens = tokens or None
+                self.context_tokens = None if tokens == CHOSEN_FOR_ME else tokens
                 self.ask()
 
         self.app.push_screen(choose_context(self.context_tokens), chosen)
@@ -204,6 +258,7 @@ class AdvisorScreen(Screen[None]):
         def chosen(use_case: str | None) -> None:
             if use_case is not None:
                 self.use_case = use_case
+                self._end_search()
                 self.ask()
 
         self.app.push_screen(choose_use_case(self.use_case), chosen)
@@ -214,24 +269,89 @@ class AdvisorScreen(Screen[None]):
         search.focus()
 
     def action_clear_search(self) -> None:
+        """Back to the recommendations; never further, so that Escape cannot leave the app."""
+        if self._end_search():
+            self.ask()
+
+    def _end_search(self) -> bool:
+        """Closes the search; True when the answer on the screen is the search's."""
+        if self._typing is not None:
+            self._typing.stop()
+        had_text, self.search_text = bool(self.search_text), ""
         search = self.query_one("#search", Input)
-        had_text = bool(search.value)
         with search.prevent(Input.Changed):
             search.value = ""
         search.display = False
+        self.set_class(False, "-searching")
         self.query_one(PicksTable).focus()
-        if had_text:
-            self.ask()
+        return had_text
 
     @on(Input.Changed, "#search")
     def _search_changed(self) -> None:
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(TYPING_PAUSE_S, self.ask)
+        self._typing = self.set_timer(TYPING_PAUSE_S, self._search_typed)
+
+    def _search_typed(self) -> None:
+        text = self.query_one("#search", Input).value.strip()
+        if text != self.search_text:
+            self.search_text = text
+            self.set_class(bool(text), "-searching")
+            self.ask()
 
     @on(Input.Submitted, "#search")
     def _search_submitted(self) -> None:
+        if self._typing is not None:
+            self._typing.stop()
+        self._search_typed()
+        self.action_leave_search()
+
+    def action_leave_search(self) -> None:
+        """From the field to what it found."""
         self.query_one(PicksTable).focus()
 
-    def action_first(self) -> None:
-        self.query_one(PicksTable).move_cursor(row=0)
+
+def _in_parts(
+    ticket: int, found: Iterable[Pick | NotModelled], still_wanted: Callable[[], bool]
+) -> Iterator[PicksReady]:
+    """All that was found so far, again and again, then all; stops when nobody wants it any more."""
+    picks: list[Pick] = []
+    not_modelled: list[NotModelled] = []
+    shown_at_s = 0.0
+    for one in found:
+        if not still_wanted():
+            return
+        if isinstance(one, Pick):
+            picks.append(one)
+        else:
+            not_modelled.append(one)
+        if time.monotonic() - shown_at_s > PART_EVERY_S:
+            yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled), finished=False)
+            shown_at_s = time.monotonic()
+    yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled))
+
+
+def _context_text(context_tokens: int | None) -> str:
+    """``64K context``, or what is planned for when nobody says."""
+    from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS
+    from llmfit.advisor.units import format_context
+
+    if context_tokens is None:
+        return f"{format_context(DEFAULT_CONTEXT_TOKENS)} context (automatic)"
+    return f"{format_context(context_tokens)} context"
+
+
+def _is_all_on_gpus(pick: Pick) -> bool:
+    from llmfit.advisor.recommend.judgement import FITS_GPU
+
+    return pick.judgement.verdict == FITS_GPU
+
+
+def _problem_text(message: PicksReady, searching: bool) -> str:
+    if message.problem:
+        return message.problem
+    lines = [] if message.picks else ["No model has that in its name." if searching else _NOTHING_FITS]
+    return "\n".join(lines + [f"{found.model_id}: {found.why}." for found in message.not_modelled])
+
+
+_NOTHING_FITS = "Nothing fits at this context: c chooses a shorter one, / searches the whole catalogue."

@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_context, parse_context
 from llmfit.tui.cli.options import USE_CASES
 
@@ -28,6 +29,7 @@ class ChooseScreen(ModalScreen[T | None], Generic[T]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "back"),
+        Binding("question_mark,f1", "app.help", "help", key_display="?"),
         Binding("j", "down", show=False),
         Binding("k", "up", show=False),
     ]
@@ -73,7 +75,7 @@ class ChooseContextScreen(ChooseScreen[int]):
     """The ladder, and a field for any other length."""
 
     def compose_extra(self) -> ComposeResult:
-        yield Input(placeholder="or type: 48k", id="other", compact=True)
+        yield Input(placeholder="or type it: tab, 48k, enter", id="other", compact=True)
         yield Static("", id="problem", markup=False)
 
     @on(Input.Submitted, "#other")
@@ -81,12 +83,12 @@ class ChooseContextScreen(ChooseScreen[int]):
         try:
             self.dismiss(parse_context(event.value))
         except UsageError as error:
-            self.query_one("#problem", Static).update(str(error))
+            self.query_one("#problem", Static).update(printable(str(error)))
 
 
 def choose_context(current: int | None) -> ChooseContextScreen:
     """Tokens, 0 for "let the advisor choose", or None when nothing changes."""
-    values = [("chosen for me", CHOSEN_FOR_ME)]
+    values = [("automatic", CHOSEN_FOR_ME)]
     values += [(f"{format_context(tokens):>5} tokens", tokens) for tokens in CONTEXT_LADDER]
     return ChooseContextScreen("Context", values, current or CHOSEN_FOR_ME)
 

@@ -1,7 +1,8 @@
-"""Everything about one configuration, as ``llmfit estimate`` prints it."""
+"""Everything about one configuration: why, where the bytes go, every setting, the evidence, the command."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from rich.text import Text
@@ -9,38 +10,84 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from llmfit.advisor.recommend.command import shell_command
-from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.tui.cli.render import judgement_lines
+from llmfit.advisor.text import printable
+from llmfit.tui.messages import Pick
+from llmfit.tui.widgets.command_preview import CommandPreview
+from llmfit.tui.widgets.memory_view import MemoryView, device_label
+from llmfit.tui.widgets.settings_view import SettingsView
+from llmfit.tui.widgets.why_panel import WhyPanel
 
 
 class DetailsScreen(ModalScreen[None]):
     """Scrolls; Escape goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter", "dismiss_screen", "back"),
-        Binding("y", "copy", "copy command"),
+        Binding("escape", "close", "back"),
+        Binding("q,enter", "close", show=False),
+        Binding("y", "copy", "copy"),
+        Binding("question_mark,f1", "app.help", "help", key_display="?"),
+        Binding("home,g", "top", show=False),
     ]
 
-    def __init__(self, judgement: Judgement) -> None:
+    def __init__(self, pick: Pick) -> None:
         super().__init__()
-        self.judgement = judgement
+        self.pick = pick
 
     def compose(self) -> ComposeResult:
-        box = VerticalScroll(Static(Text("\n".join(judgement_lines(self.judgement)))), id="details")
-        box.border_title = "Details"
-        yield box
+        with VerticalScroll(id="details") as box:
+            box.border_title = "Details"
+            yield Static(_title(self.pick))
+            yield from self._sections()
         yield Footer(show_command_palette=False, compact=True)
+
+    def _sections(self) -> Iterator[Widget]:
+        why, memory, settings = WhyPanel(), MemoryView(), SettingsView()
+        why.set_reactive(WhyPanel.pick, self.pick)
+        memory.set_reactive(MemoryView.memory, self.pick.judgement.memory)
+        settings.set_reactive(SettingsView.pick, self.pick)
+        yield why
+        yield Static("Where the bytes go (GiB = 2^30 bytes)", classes="heading")
+        yield memory
+        yield Static(_devices(self.pick))
+        yield Static("Settings, one by one", classes="heading")
+        yield settings
+        command = CommandPreview(id="details-command")
+        command.set_reactive(CommandPreview.pick, self.pick)
+        yield command
 
     def on_mount(self) -> None:
         self.query_one("#details").focus()
 
-    def action_dismiss_screen(self) -> None:
+    def action_close(self) -> None:
         self.dismiss(None)
 
     def action_copy(self) -> None:
-        if self.judgement.argv is not None:
-            self.app.copy_to_clipboard(shell_command(self.judgement.argv))
-            self.notify("Sent to the terminal's clipboard.", timeout=3)
+        self.query_one(CommandPreview).copy()
+
+    def action_top(self) -> None:
+        self.query_one("#details").scroll_home(animate=False)
+
+
+def _title(pick: Pick) -> Text:
+    from llmfit.advisor.units import format_context
+
+    settings, model = pick.judgement.settings, pick.judgement.model
+    text = Text(f"{printable(model.id)} {printable(model.quantization)}", "bold")
+    text.append(f"\n{format_context(settings.context_tokens)} context", "not bold")
+    text.append(f" · KV cache {settings.cache_type_k}/{settings.cache_type_v}", "not bold")
+    text.append(f" · {model.shape.architecture}, {model.n_parameters / 1e9:.1f}B parameters", "not bold")
+    return text
+
+
+def _devices(pick: Pick) -> Text:
+    """Which card a label means, and how much is kept for doubt there."""
+    from llmfit.advisor.units import format_gib
+
+    lines = []
+    for device in pick.judgement.memory.devices:
+        name = "" if device.kind == "host" else f"{printable(device.name)}, "
+        lines.append(f"{device_label(device)}: {name}{format_gib(device.margin_bytes)} kept for doubt")
+    return Text("\n".join(lines), "dim")

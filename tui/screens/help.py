@@ -8,26 +8,34 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Footer, Static
 
 HELP = """\
 Keys
-  up, down     choose a row            enter   everything about it
-  /            search the catalogue    esc     back
-  c            context                 u       use case
-  y            copy the command        g       top of the list
-  ?            this page               q       quit
+  up, down   choose a row (also j, k)   enter   everything about it
+  /          search the catalogue       esc     back; never leaves the app
+  c          context                    u       use case
+  y          copy the command           g       top of the list (also Home)
+  t          light or dark              f5      read the machine again
+  ?          this page (also F1)        q       quit
 
-What the numbers mean
-  memory GiB   what each card holds: weights, KV cache, compute buffer and
-               driver (GiB = 2^30 bytes). 21.4+20.9 are two cards; "+ RAM"
-               means that a part of the weights stays in system RAM.
-  decode       tokens per second of one answer at an empty context, with the
-               range in which the truth should lie. Never shown for what
-               cannot run.
-  ✓ fits       every device has room for the estimate and its margin
-  ~ offload    runs, but a part is read from system RAM and is slower
-  ✗ short      does not run here, and by how many GiB
+The list
+  ✓          every device has room for the estimate and its margin
+  ~          runs, but a part is read from system RAM and is slower
+  ✗          does not run here; "short" says how many GiB are missing
+  VRAM GiB   on each card: weights, KV cache, compute buffers, driver
+             (GiB = 2^30 bytes); 21.4+20.9 are two cards
+  RAM GiB    in system RAM: weights left there, and the server itself
+  tok/s      tokens per second of one answer at an empty context, and the
+             range in which the truth should lie. Never shown for what
+             cannot run; ? where a bandwidth is not known
+  ability    0 to 100 from published scores, its 80 % interval, and the
+             grade of the evidence: A to C tested; a dash is untested
+
+Where the bytes go
+  driver     what the driver takes on a card; in RAM the server itself
+  total      what will be used, of what is free now. A margin for doubt
+             beyond it must fit as well before llmfit says ✓
 
   Memory follows llama.cpp's own rules and is checked against it. Speed is
   a first, rough model: look at the range, not at the middle.
@@ -38,14 +46,18 @@ class HelpScreen(ModalScreen[None]):
     """Any of the closing keys goes back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q,enter", "close", "back"),
+        Binding("escape", "close", "back"),
+        Binding("question_mark,f1,q,enter", "close", show=False),
     ]
 
     def compose(self) -> ComposeResult:
-        box = VerticalScroll(Static(HELP, markup=False), id="help")
-        box.border_title = "Help"
-        box.border_subtitle = "esc goes back"
-        yield box
+        with VerticalScroll(id="help") as box:
+            box.border_title = "Help"
+            yield Static(HELP, markup=False)
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#help").focus()
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from llmfit.advisor.recommend.command import shell_command
 from llmfit.advisor.text import printable
-from llmfit.advisor.units import format_gib
-from llmfit.tui.messages import Pick
+
+if TYPE_CHECKING:
+    from llmfit.tui.messages import Pick
+
+_TITLE = "Command"
 
 
 class CommandPreview(Static):
-    """Draws the command of one pick."""
+    """Draws the command of one pick. Its heading says what ``y`` did, so that nothing covers the text."""
 
     pick: reactive[Pick | None] = reactive(None)
 
-    def on_mount(self) -> None:
-        self.border_title = "Command"
-        self.border_subtitle = "y copies"
-
     def watch_pick(self, pick: Pick | None) -> None:
-        if pick is None:
-            self.update(Text(""))
-        elif pick.judgement.argv is None:
-            short = format_gib(pick.judgement.shortfall_bytes)
-            self.update(Text(f"No command: {short} short on this machine.", "red"))
+        command = command_text(pick)
+        self.border_title = f"{_TITLE} (y copies it)" if command else _TITLE
+        self.update(_no_command(pick) if pick is not None and not command else Text(printable(command)))
+
+    def copy(self) -> None:
+        """Sends the command to the terminal's clipboard (OSC 52), which never answers."""
+        command = command_text(self.pick)
+        if command:
+            self.app.copy_to_clipboard(command)
+            self.border_title = f"{_TITLE}: sent to the clipboard; if it did not arrive, select it here"
+        elif self.pick is not None:
+            self.border_title = f"{_TITLE}: nothing to copy, this does not run here"
         else:
-            self.update(Text(printable(shell_command(pick.judgement.argv))))
+            self.border_title = f"{_TITLE}: nothing to copy, no model is chosen"
+
+
+def command_text(pick: Pick | None) -> str:
+    """What a shell takes; empty where nothing can run."""
+    if pick is None or pick.judgement.argv is None:
+        return ""
+    from llmfit.advisor.recommend.command import shell_command
+
+    return shell_command(pick.judgement.argv)
+
+
+def _no_command(pick: Pick) -> Text:
+    from llmfit.tui.cli.render import verdict_text
+
+    return Text(f"No command: it {verdict_text(pick.judgement).removeprefix('✗ ')}.", "red")

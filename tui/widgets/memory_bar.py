@@ -2,73 +2,69 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
-from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.memory.breakdown import DeviceMemory
-from llmfit.advisor.units import GIB
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.machine import Gpu
+    from llmfit.advisor.memory.breakdown import DeviceMemory
 
 PARTS = (
-    ("weights", "█", "bold blue"),
-    ("KV", "▓", "bold magenta"),
-    ("compute", "▒", "bold cyan"),
-    ("driver", "░", "dim"),
+    ("weights", "█", "blue"),
+    ("KV", "▓", "magenta"),
+    ("compute", "▒", "cyan"),
+    ("driver", "░", ""),
 )
 OTHERS_GLYPH = "╳"
 FREE_GLYPH = "·"
 OVER_GLYPH = "!"
 
 
+def part_sizes(device: DeviceMemory) -> tuple[int, int, int, int]:
+    """Bytes of one device, in the order of PARTS."""
+    return (device.weights_bytes, device.kv_cache_bytes, device.compute_bytes, device.overhead_bytes)
+
+
+def held_bytes(device: DeviceMemory) -> int:
+    """What other programs hold of a device."""
+    if device.capacity_bytes is None or device.free_bytes is None:
+        return 0
+    return max(0, device.capacity_bytes - device.free_bytes)
+
+
 def estimate_bar(device: DeviceMemory, width: int) -> Text:
-    """One line of ``width`` cells: parts of the estimate, then what others hold, then what stays free."""
-    parts = (device.weights_bytes, device.kv_cache_bytes, device.compute_bytes, device.overhead_bytes)
+    """One line of ``width`` cells: what others hold, the parts of the estimate, then what stays free.
+
+    A device that is too small is drawn to the scale of what is needed, and the missing part as ``!``.
+    """
     capacity_bytes = device.capacity_bytes or device.total_bytes or 1
-    held_bytes = max(0, capacity_bytes - device.free_bytes) if device.free_bytes is not None else 0
     bar = Text(no_wrap=True, overflow="crop")
-    scale = width / max(capacity_bytes, device.total_bytes + held_bytes)
-    position = 0.0
-    for (_, glyph, style), size_bytes in zip(PARTS, parts, strict=True):
+    scale = width / max(capacity_bytes, device.total_bytes + held_bytes(device))
+    position = _extend(bar, OTHERS_GLYPH, "yellow", 0.0, held_bytes(device) * scale)
+    for (_, glyph, style), size_bytes in zip(PARTS, part_sizes(device), strict=True):
         position = _extend(bar, glyph, style, position, size_bytes * scale)
-    position = _extend(bar, OTHERS_GLYPH, "dim yellow", position, held_bytes * scale)
-    over = device.shortfall_bytes > 0
-    bar.append(
-        (OVER_GLYPH if over else FREE_GLYPH) * max(0, width - round(position)), "red" if over else "dim"
-    )
+    bar.append(FREE_GLYPH * max(0, width - round(position)), "dim")
+    if device.shortfall_bytes:
+        over = max(1, round(device.shortfall_bytes * scale))
+        bar.right_crop(min(over, width))
+        bar.append(OVER_GLYPH * min(over, width), "bold red")
     return bar
 
 
 def usage_bar(gpu: Gpu, width: int) -> Text:
-    """How full a card is now, by whoever fills it."""
+    """How full a card is now, by whoever fills it; at least one cell where anything is held."""
     if not gpu.vram_total_bytes or gpu.vram_free_bytes is None:
         return Text("?" * width, "dim")
-    used = round(width * (gpu.vram_total_bytes - gpu.vram_free_bytes) / gpu.vram_total_bytes)
+    share = (gpu.vram_total_bytes - gpu.vram_free_bytes) / gpu.vram_total_bytes
+    used = min(width, max(round(width * share), 1 if share > 0 else 0))
     bar = Text("█" * used, "yellow")
     bar.append(FREE_GLYPH * (width - used), "dim")
     return bar
 
 
-def legend() -> Text:
-    """The meaning of the glyphs, once, beside the bars."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for name, glyph, style in PARTS:
-        text.append(f"{glyph} ", style)
-        text.append(f"{name}  ")
-    text.append(f"{OTHERS_GLYPH} ", "dim yellow")
-    text.append("in use")
-    return text
-
-
-def parts_text(device: DeviceMemory) -> str:
-    """``weights 19.2  KV 1.6  compute 0.3  driver 0.5 GiB``."""
-    sizes = (device.weights_bytes, device.kv_cache_bytes, device.compute_bytes, device.overhead_bytes)
-    named = (f"{name} {size / GIB:.1f}" for (name, _, _), size in zip(PARTS, sizes, strict=True) if size)
-    return "  ".join(named)
-
-
 def _extend(bar: Text, glyph: str, style: str, position: float, cells: float) -> float:
     """Appends so that rounding never adds up: each part ends at the rounded sum."""
     end = position + cells
-    count = round(end) - round(position)
-    if count > 0:
-        bar.append(glyph * count, style)
+    bar.append(glyph * max(0, round(end) - round(position)), style)
     return end

@@ -1,18 +1,30 @@
-"""Where the bytes go: a bar and the parts for each device of one judgement."""
+"""Where the bytes go: one aligned line for each device of a judgement, with a bar where there is room."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
-from llmfit.advisor.text import printable
-from llmfit.advisor.units import GIB, format_gib
-from llmfit.tui.widgets.memory_bar import estimate_bar, legend, parts_text
+from llmfit.tui.widgets.memory_bar import (
+    FREE_GLYPH,
+    OTHERS_GLYPH,
+    OVER_GLYPH,
+    PARTS,
+    estimate_bar,
+    held_bytes,
+    part_sizes,
+)
 
-MIN_BAR_WIDTH = 10
-MAX_BAR_WIDTH = 40
+if TYPE_CHECKING:
+    from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+
+MIN_BAR_WIDTH = 6
+MAX_BAR_WIDTH = 48
+_SHORT_NAMES = {"compute": "comp", "weights": "wts", "driver": "drv"}
+_GAP = "  "
 
 
 class MemoryView(Static):
@@ -27,26 +39,76 @@ class MemoryView(Static):
         self._draw()
 
     def _draw(self) -> None:
-        width = min(MAX_BAR_WIDTH, max(MIN_BAR_WIDTH, self.size.width - 26))
-        self.update(Text("") if self.memory is None else memory_text(self.memory, width))
+        self.update(Text("") if self.memory is None else memory_text(self.memory, self.content_size.width))
 
 
-def memory_text(memory: MemoryEstimate, bar_width: int) -> Text:
-    """Two lines a device (bar with the total, parts), the legend last."""
-    lines = []
-    for device in memory.devices:
-        lines.append(_bar_line(device, bar_width))
-        lines.append(Text(f"       {parts_text(device)}", "dim", no_wrap=True, overflow="ellipsis"))
-    lines.append(legend())
+def memory_text(memory: MemoryEstimate, width: int) -> Text:
+    """A head that is the legend as well, a line a device, and what is missing; GiB throughout."""
+    rows = [[device_label(device), *_sizes(device), _total(device)] for device in memory.devices]
+    head = ["", *(f"{glyph} {name}" for name, glyph, _ in PARTS), "total of free"]
+    if _width_of([head, *rows]) > width:
+        head = ["", *(_SHORT_NAMES.get(name, name) for name, _, _ in PARTS), "total/free"]
+        rows = [[device_label(d), *_sizes(d), _total(d).replace(" of ", "/")] for d in memory.devices]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    room = width - _width_of([head, *rows]) - len(_GAP)
+    bar_width = min(room, MAX_BAR_WIDTH) if room >= MIN_BAR_WIDTH else 0
+    lines = [_line(head, widths, Text(" " * bar_width), "dim")]
+    for device, row in zip(memory.devices, rows, strict=True):
+        style = "bold red" if device.shortfall_bytes else ""
+        lines.append(_line(row, widths, estimate_bar(device, bar_width), style))
+    lines += _notes(memory, bar_width > 0)
     return Text("\n").join(lines)
 
 
-def _bar_line(device: DeviceMemory, bar_width: int) -> Text:
-    line = Text(f"{printable(device.name)[:6]:<6} ", no_wrap=True, overflow="ellipsis")
-    line.append_text(estimate_bar(device, bar_width))
-    line.append(f" {device.total_bytes / GIB:.1f}")
-    if device.free_bytes is not None:
-        line.append(f" of {format_gib(device.free_bytes)} free")
-    if device.shortfall_bytes:
-        line.append(f" ✗ {format_gib(device.shortfall_bytes)} over", "bold red")
+def device_label(device: DeviceMemory) -> str:
+    """``GPU1`` or ``RAM``: the names of two equal cards would not tell them apart."""
+    return "RAM" if device.kind == "host" else f"GPU{device.gpu_index}"
+
+
+def _sizes(device: DeviceMemory) -> list[str]:
+    return [gib(size_bytes) for size_bytes in part_sizes(device)]
+
+
+def _total(device: DeviceMemory) -> str:
+    free = "?" if device.free_bytes is None else gib(device.free_bytes)
+    return f"{'✗ ' if device.shortfall_bytes else ''}{gib(device.total_bytes)} of {free}"
+
+
+def gib(size_bytes: int) -> str:
+    """``19.2``; a small thing that is not nothing is ``<0.1``, nothing is a dash."""
+    size = size_bytes / 2**30
+    if size_bytes == 0:
+        return "–"
+    return f"{size:.1f}" if size >= 0.05 else "<0.1"
+
+
+def _width_of(rows: list[list[str]]) -> int:
+    columns = range(len(rows[0]))
+    return sum(max(len(row[column]) for row in rows) for column in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _line(cells: list[str], widths: list[int], bar: Text, style: str) -> Text:
+    line = Text(cells[0].ljust(widths[0]), style, no_wrap=True, overflow="ellipsis")
+    if bar:
+        line.append(_GAP)
+        line.append_text(bar)
+    for cell, width in zip(cells[1:], widths[1:], strict=True):
+        line.append(_GAP + cell.rjust(width))
     return line
+
+
+def _notes(memory: MemoryEstimate, with_bar: bool) -> list[Text]:
+    """What is missing where, and the glyphs that the head does not explain."""
+    notes = []
+    short = [device for device in memory.devices if device.shortfall_bytes]
+    if short:
+        missing = ", ".join(f"{device_label(device)} {gib(device.shortfall_bytes)}" for device in short)
+        notes.append(Text(f"✗ missing GiB, with the margin for doubt: {missing}", "red"))
+    glyphs = [f"{FREE_GLYPH} stays free"]
+    if any(held_bytes(device) for device in memory.devices):
+        glyphs.insert(0, f"{OTHERS_GLYPH} held by other programs")
+    if short:
+        glyphs.append(f"{OVER_GLYPH} missing")
+    if with_bar:
+        notes.append(Text("  ".join(glyphs), "dim"))
+    return notes

@@ -1,91 +1,72 @@
-"""The short ranked list: one row a configuration, never a speed for what cannot run."""
+"""The short ranked list: one row a configuration; the cursor stays on its model when the list changes."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
-from llmfit.advisor.text import printable
-from llmfit.advisor.units import format_context, format_gib
-from llmfit.tui.cli.render import device_totals, two_figures
-from llmfit.tui.messages import Pick
-
-_GLYPHS = {FITS_GPU: ("✓", "green"), DOES_NOT_FIT: ("✗", "red")}
-_PURPOSE_WIDTH = 15
-_FIXED_WIDTHS = {"": 1, "quant": 7, "KV": 4, "context": 7, "memory GiB": 16, "decode tok/s": 12}
-_NARROW_FIXED_WIDTHS = {"": 1, "quant": 7, "KV": 4, "ctx": 5, "memory GiB": 14, "tok/s": 10}
-_CELL_PADDING = 2
-NARROW = 100
+if TYPE_CHECKING:
+    from llmfit.tui.messages import Pick
 
 
 class PicksTable(DataTable[Text]):
-    """Shows picks; the column of names takes whatever width is left, so that no name is clipped early."""
+    """Shows picks in as many columns as there is room for."""
 
-    DEFAULT_CLASSES: ClassVar[str] = "picks"
-
-    def __init__(self, id: str | None = None) -> None:
-        super().__init__(id=id, cursor_type="row", zebra_stripes=False, header_height=1)
-        self._shown: tuple[Pick, ...] = ()
-
-    def show(self, picks: tuple[Pick, ...]) -> None:
-        """Replaces all rows; the cursor goes to the first."""
-        self._shown = picks
-        self.clear(columns=True)
-        width = self.size.width or self.app.size.width
-        narrow = width < NARROW
-        fixed = _NARROW_FIXED_WIDTHS if narrow else _FIXED_WIDTHS
-        purpose_width = 0 if narrow else _PURPOSE_WIDTH + _CELL_PADDING
-        taken = sum(fixed.values()) + _CELL_PADDING * (len(fixed) + 1) + purpose_width
-        name_width = max(16, width - taken - 1)
-        self.add_column("", width=1)
-        if not narrow:
-            self.add_column("purpose", width=_PURPOSE_WIDTH)
-        self.add_column("model", width=name_width)
-        for label in list(fixed)[1:]:
-            self.add_column(label, width=fixed[label])
-        for pick in picks:
-            cells = pick_cells(pick, name_width)
-            self.add_row(*(cells[:1] + cells[2:] if narrow else cells))
-
-    def on_resize(self) -> None:
-        row = self.cursor_row
-        self.show(self._shown)
-        if row < len(self._shown):
-            self.move_cursor(row=row)
-
-
-def pick_cells(pick: Pick, name_width: int) -> list[Text]:
-    """Verdict glyph, purpose, name, quant, cache, context, memory, decode; plain texts, no markup."""
-    judgement = pick.judgement
-    glyph, style = _GLYPHS.get(judgement.verdict, ("~", "yellow"))
-    name = printable(judgement.model.id.split("/")[-1])
-    if len(name) > name_width:
-        name = name[: name_width - 1] + "…"
-    return [
-        Text(glyph, style),
-        Text(pick.purpose),
-        Text(name, "bold"),
-        Text(judgement.model.quantization),
-        Text(judgement.settings.cache_type_k),
-        Text(format_context(judgement.settings.context_tokens), justify="right"),
-        Text(_memory(judgement), justify="right"),
-        Text(_speed(judgement), justify="right"),
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "details", key_display="enter"),
+        Binding("home,g", "first", "top", show=False),
+        Binding("end", "last", "bottom", show=False),
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
     ]
 
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", header_height=1, cell_padding=1)
+        self.picks: tuple[Pick, ...] = ()
+        self._drawn_width = 0
 
-def _memory(judgement: Judgement) -> str:
-    if judgement.verdict == DOES_NOT_FIT:
-        return f"{format_gib(judgement.shortfall_bytes, 0)} short"
-    return device_totals(judgement)
+    @property
+    def selected(self) -> Pick | None:
+        """The pick under the cursor."""
+        return self.picks[self.cursor_row] if 0 <= self.cursor_row < len(self.picks) else None
 
+    def show(self, picks: tuple[Pick, ...], keep_cursor: bool = True) -> None:
+        """Replaces all rows. The cursor stays on its model if that is still there, else goes to the first."""
+        before = self.selected if keep_cursor else None
+        self.picks = picks
+        self._draw_rows()
+        keys = [pick.key for pick in picks]
+        if before is not None and before.key in keys:
+            self.move_cursor(row=keys.index(before.key), animate=False)
 
-def _speed(judgement: Judgement) -> str:
-    if judgement.verdict == DOES_NOT_FIT:
-        return "–"
-    if judgement.speed is None:
-        return "?"
-    decode = judgement.speed.decode_tok_s
-    return f"{two_figures(decode.expected)} ({two_figures(decode.low)}-{two_figures(decode.high)})"
+    def replace(self, pick: Pick) -> None:
+        """Exchanges the pick of the same model; what a row shows of it does not change."""
+        self.picks = tuple(pick if old.key == pick.key else old for old in self.picks)
+
+    def _draw_rows(self) -> None:
+        from llmfit.tui.widgets.pick_columns import pick_cells, planned_columns
+
+        self._drawn_width = self.size.width
+        self.clear(columns=True)
+        columns = planned_columns(self.picks, self._drawn_width - self.styles.scrollbar_size_vertical)
+        for column, width in columns:
+            label = Text(column.label, justify="right" if column.right else "left")
+            self.add_column(label, width=width)
+        for pick in self.picks:
+            self.add_row(*pick_cells(pick, columns))
+
+    def on_resize(self) -> None:
+        """A new width may have room for other columns."""
+        if self.picks and self.size.width != self._drawn_width:
+            row = self.cursor_row
+            self._draw_rows()
+            self.move_cursor(row=row, animate=False)
+
+    def action_first(self) -> None:
+        self.move_cursor(row=0)
+
+    def action_last(self) -> None:
+        self.move_cursor(row=self.row_count - 1)

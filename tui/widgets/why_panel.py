@@ -1,33 +1,106 @@
-"""Why this configuration: the verdict in words, the reasons, the warnings, what would help."""
+"""Why this configuration: the verdict, the reasons, what would help, where the numbers come from."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU
 from llmfit.advisor.text import printable
-from llmfit.tui.cli.render import verdict_text
-from llmfit.tui.messages import Pick
 
-_STYLES = {FITS_GPU: "bold green", DOES_NOT_FIT: "bold red"}
+if TYPE_CHECKING:
+    from llmfit.advisor.recommend.judgement import Judgement
+    from llmfit.tui.messages import Pick
+
+MAX_SOURCES = 6
 
 
 class WhyPanel(Static):
-    """Draws the reasons of one pick."""
+    """Draws the reasons of one pick, or the sentence that stands for an answer that could not be given."""
 
     pick: reactive[Pick | None] = reactive(None)
+    problem: reactive[str] = reactive("")
 
-    def watch_pick(self, pick: Pick | None) -> None:
-        self.update(Text("") if pick is None else why_text(pick))
+    def watch_pick(self) -> None:
+        self._draw()
+
+    def watch_problem(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.pick is not None:
+            self.update(why_text(self.pick))
+        else:
+            self.update(Text(printable(self.problem)))
 
 
 def why_text(pick: Pick) -> Text:
-    """The verdict, then one paragraph a reason."""
+    """The verdict and the purpose, then one paragraph a reason, what would help, then the evidence."""
+    from llmfit.tui.cli.render import verdict_text
+
     judgement = pick.judgement
-    lines = [Text(verdict_text(judgement), _STYLES.get(judgement.verdict, "bold yellow"))]
+    head = Text(verdict_text(judgement), verdict_style(judgement))
+    if pick.purpose:
+        head.append(f" · {printable(pick.purpose)}", "default not dim")
+    lines = [head]
     lines += [Text(printable(reason)) for reason in pick.why or judgement.reasons]
-    lines += [Text(f"Helps: {printable(remedy.text)}", "cyan") for remedy in judgement.remedies]
-    lines += [Text(f"Mind: {printable(warning.text)}", "dim") for warning in judgement.warnings]
+    lines += _help_lines(pick)
+    lines += [_labelled("Mind", warning.text, "yellow") for warning in judgement.warnings]
+    lines += [_labelled(label, text, "dim") for label, text in evidence(pick)]
     return Text("\n").join(lines)
+
+
+def verdict_style(judgement: Judgement) -> str:
+    """Green, yellow, red: beside the glyph and the word, never instead of them."""
+    from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU
+
+    return {FITS_GPU: "bold green", DOES_NOT_FIT: "bold red"}.get(judgement.verdict, "bold yellow")
+
+
+def _help_lines(pick: Pick) -> Iterator[Text]:
+    from llmfit.tui.cli.render import two_figures
+
+    judgement = pick.judgement
+    for remedy in judgement.remedies:
+        speed = "" if remedy.decode_tok_s is None else f", about {two_figures(remedy.decode_tok_s)} tok/s"
+        yield _labelled("Helps", remedy.text + speed, "cyan")
+    if judgement.fits or judgement.remedies:
+        return
+    if pick.looked_for_help:
+        yield _labelled(
+            "Helps", "no setting and no smaller file type; more memory, or another model.", "cyan"
+        )
+    else:
+        yield Text("Looking for what would help…", "dim italic")
+
+
+def evidence(pick: Pick) -> Iterator[tuple[str, str]]:
+    """(what, where it comes from) for the figures of a pick."""
+    from llmfit.advisor.units import format_gib
+    from llmfit.tui.cli.render import two_figures
+
+    judgement = pick.judgement
+    model, memory, speed = judgement.model, judgement.memory, judgement.speed
+    margin = sum(device.margin_bytes for device in memory.devices)
+    yield "File", f"{format_gib(model.file_bytes)}, {model.file_bytes_source}."
+    yield "Memory", f"llama.cpp's own rules, tensor by tensor; {format_gib(margin)} more is kept for doubt."
+    if speed is not None:
+        yield (
+            "Decode",
+            f"at depth {speed.depth_tokens}, by {speed.basis}: at most {two_figures(speed.bound_tok_s)} "
+            f"tok/s by bandwidth, limited by {speed.limited_by}.",
+        )
+    if pick.quality is not None:
+        sources = pick.quality.sources
+        more = f" and {len(sources) - MAX_SOURCES} more" if len(sources) > MAX_SOURCES else ""
+        if sources:
+            yield "Scores", "; ".join(sources[:MAX_SOURCES]) + more + "."
+
+
+def _labelled(label: str, text: str, style: str) -> Text:
+    line = Text(f"{label}: ", f"bold {style}")
+    line.append(printable(text), "default not bold" if style != "dim" else "dim not bold")
+    return line
