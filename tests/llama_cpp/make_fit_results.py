@@ -1,6 +1,6 @@
 """Writes tests/data/fit_results.csv: what llama.cpp's own ``--fit`` makes of each model on sets of cards.
 
-usage: python -m tests.llama_cpp.make_fit_results   (at the root of the repository, with the build of build.sh)
+usage: python -m tests.llama_cpp.make_fit_results   (at the repository root, with the build of build.sh)
 
 ``gpus`` is TOTAL:FREE MiB of each card, ``args`` what else llama-server was given (nothing: four slots over
 one cache, no ``-c``). The answer: context, ``-ngl`` (-1: all), ``-ts``, how many ``-ot`` rules, and for each

@@ -28,7 +28,7 @@ OVERFULL = {
     ("mimo-v2-flash.Q4_K_M", cards)
     for cards in ("24564:23900,24564:24200", "24564:23900,12288:12000", "8192:7800,8192:7900")
 }
-"""--fit of b11434 plans 5 to 6 GiB more for the first card than it has free."""
+"""--fit of b11434 plans 4.6 to 6.2 GiB more for the first card than it has free."""
 
 
 @dataclass(frozen=True, slots=True)
