@@ -8,7 +8,7 @@ they are read: see ``overlay``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -49,6 +49,13 @@ def bundled_row(file_name: str, row_id: str) -> Row | None:
 def bundled_rows(file_name: str) -> Mapping[str, Row]:
     """Id → parsed row of every line."""
     return {row_id: cast(Row, json.loads(line)) for row_id, line in bundled_lines(file_name).items()}
+
+
+@cache
+def quantization_rows() -> Mapping[str, Row]:
+    """File type → its row of ``quantizations.json``."""
+    rows = cast(Sequence[Row], bundled_document("quantizations.json")["rows"])
+    return {str(row["name"]): row for row in rows}
 
 
 def bundled_document(file_name: str) -> Row:

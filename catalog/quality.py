@@ -155,7 +155,7 @@ def quality_loss(
     """
     if trained_in_it:
         return QualityLoss(0.0, "trained in this precision: its published scores are scores of these weights")
-    row = _file_types().get(quantization)
+    row = loader.quantization_rows().get(quantization)
     points = cast("Mapping[str, float | None] | None", row and row["loss_points"])
     found = points.get(_loss_class(n_parameters, is_moe)) if points else None
     if row is None or found is None:
@@ -203,12 +203,6 @@ def _loss_class(n_parameters: int, is_moe: bool) -> str:
     if is_moe:
         return "moe"
     return "small" if n_parameters < 4 * 10**9 else "mid" if n_parameters <= 14 * 10**9 else "large"
-
-
-@cache
-def _file_types() -> Mapping[str, Mapping[str, object]]:
-    rows = cast(Sequence[Mapping[str, object]], loader.bundled_document("quantizations.json")["rows"])
-    return {str(row["name"]): row for row in rows}
 
 
 @cache
