@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from llmfit.advisor.errors import LlmfitError
@@ -15,10 +13,8 @@ from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.breakdown import DeviceMemory
 from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.settings import ALL_LAYERS, SERVER_DEFAULT_SLOTS, LaunchSettings
-from llmfit.advisor.memory.weights import WeightTable, weight_table
-from llmfit.advisor.model.gguf import read_header
-from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.units import GIB, MIB
+from tests.llama_cpp.placement_models import known_model
 
 DATA = Path(__file__).parent.parent / "data"
 ROUNDING_BYTES = 600
@@ -27,31 +23,9 @@ N_CARDS = {"cpu": 0, "gpu": 1, "2gpu": 2}
 Row = dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class HeadFile:
-    """A header of tests/data/headers with the zeros that were cut off at its end."""
-
-    data: bytes
-    size_bytes: int
-
-    def read(self, offset: int, length: int) -> bytes:
-        found = self.data[offset : offset + length]
-        return found + bytes(max(0, min(length, self.size_bytes - offset)) - len(found))
-
-
 def oracle_rows() -> Iterator[Row]:
     with gzip.open(DATA / "memory_oracle.csv.gz", "rt", newline="") as file:
         yield from csv.DictReader(file)
-
-
-@cache
-def model_of(name: str) -> tuple[ModelShape, WeightTable]:
-    (path,) = (DATA / "headers").glob(f"{name}.*.head")
-    sizes = json.loads((DATA / "headers" / "sizes.json").read_text())
-    head = HeadFile(path.read_bytes(), sizes[path.name.removesuffix(".head")])
-    header = read_header(head, path.name, require_data=False)
-    shape = shape_from_header(header.metadata, header.tensors)
-    return shape, weight_table(shape, header.tensors)
 
 
 def machine_of(n_cards: int) -> Machine:
@@ -147,10 +121,10 @@ def share_of(ours: float, theirs: float) -> float:
 
 
 def compare(row: Row) -> Comparison:
-    shape, weights = model_of(row["model"])
+    model = known_model(f"{row['model']}.{row['quant']}")
     settings = settings_of(row)
     try:
-        estimate = estimate_memory(shape, weights, settings, machine_of(len(settings.devices)))
+        estimate = estimate_memory(model.shape, model.weights, settings, machine_of(len(settings.devices)))
     except LlmfitError as error:
         return Comparison(row, (), str(error))
     if row["error"]:

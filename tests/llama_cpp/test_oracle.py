@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from statistics import fmean
 
 import pytest
-from oracle_rows import Comparison, compare, oracle_rows, share_of
+
+from tests.llama_cpp.oracle_rows import Comparison, compare, oracle_rows, share_of
 
 N_ROWS = 2401
 WEIGHTS_LIMIT, CACHE_LIMIT = 0.0002, 0.0005

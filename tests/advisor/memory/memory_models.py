@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.weights import WeightTable, weight_table
@@ -14,26 +11,28 @@ from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.units import GIB
+from tests.advisor.model.gguf_builder import HEADERS, header_bytes
 
-HEADERS = Path(__file__).resolve().parents[2] / "data" / "headers"
 
-
-@dataclass(frozen=True, slots=True)
 class _HeadFile:
-    data: bytes
-    size_bytes: int
+    """A header; what follows in the file are zeros."""
+
+    def __init__(self, data: bytes, size_bytes: int) -> None:
+        self._data = data
+        self.size_bytes = size_bytes
 
     def read(self, offset: int, length: int) -> bytes:
-        found = self.data[offset : offset + length]
-        return found + bytes(max(0, min(length, self.size_bytes - offset)) - len(found))
+        length = max(0, min(length, self.size_bytes - offset))
+        return self._data[offset : offset + length].ljust(length, b"\0")
 
 
 @cache
 def header_of(model: str) -> GgufHeader:
+    """``llama3.1-8b`` and so on: a file of tests/data/headers without its quantisation."""
     (path,) = HEADERS.glob(f"{model}.*.head")
-    sizes = json.loads((HEADERS / "sizes.json").read_text())
-    head = _HeadFile(path.read_bytes(), sizes[path.name.removesuffix(".head")])
-    return read_header(head, path.name, require_data=False)
+    return read_header(
+        _HeadFile(*header_bytes(path.name.removesuffix(".gguf.head"))), model, require_data=False
+    )
 
 
 @cache

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_models import shape_of, table_of
 
 from llmfit.advisor.errors import NotModelledError, UsageError
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weight_placement import weight_bytes
+from tests.advisor.memory.memory_models import shape_of, table_of
 
 LLAMA, MOE = "llama3.1-8b", "qwen3-30b-a3b"
 

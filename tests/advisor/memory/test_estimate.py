@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from memory_models import cards, header_of, shape_of, table_of
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.memory.estimate import estimate_memory, estimate_model_memory
@@ -12,6 +11,7 @@ from llmfit.advisor.memory.overhead import driver_overhead
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.units import MIB
+from tests.advisor.memory.memory_models import cards, header_of, shape_of, table_of
 
 LLAMA = "llama3.1-8b"
 

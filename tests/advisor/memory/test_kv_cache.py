@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_models import shape_of
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.kv_cache import cache_bytes, cache_geometry, layer_cache_bytes
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.units import MIB
+from tests.advisor.memory.memory_models import shape_of
 
 SERVER = {"parallel": 4, "kv_unified": True}
 MODELS = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from memory_models import shape_of, tiny_metadata, tiny_tensors
 
 from llmfit.advisor.errors import GgufError, NotModelledError
 from llmfit.advisor.model.architectures import ARCHITECTURES, NOT_MODELLED
 from llmfit.advisor.model.shape import LayerKind, ModelShape, shape_from_header
+from tests.advisor.memory.memory_models import shape_of, tiny_metadata, tiny_tensors
 
 SWA, FULL, RECURRENT, NONE = LayerKind.SWA, LayerKind.FULL, LayerKind.RECURRENT, LayerKind.NONE
 

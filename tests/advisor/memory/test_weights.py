@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from memory_models import header_of, shape_of, table_of, tensor, tiny_metadata, tiny_tensors
 
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -11,6 +10,14 @@ from llmfit.advisor.memory.weight_placement import weight_bytes
 from llmfit.advisor.memory.weights import WeightTable, gpu_tensor_bytes, weight_table
 from llmfit.advisor.model.shape import shape_from_header
 from llmfit.advisor.model.tensors import Tensor
+from tests.advisor.memory.memory_models import (
+    header_of,
+    shape_of,
+    table_of,
+    tensor,
+    tiny_metadata,
+    tiny_tensors,
+)
 
 EMBEDDING = 1024 * 5120 // 256 * 144
 
