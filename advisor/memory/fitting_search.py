@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -137,9 +137,9 @@ class LayoutSearch:
             return search.balanced(held, first_slot, n_cpu_moe)
 
         for cards in self._card_sets(smallest=2):
-            found = self._refine(cards, solve, self._first_guess(cards), first_will_do=True)
-            if found is not None:
-                return found
+            within = self._refine(cards, solve, self._first_guess(cards), first_will_do=True)
+            if within is not None:
+                return within if within.fits else None
         return None
 
     def experts_in_ram(self) -> Attempt | None:
@@ -229,12 +229,23 @@ class LayoutSearch:
         best: Attempt | None = None
         for cards in reversed(list(self._card_sets(smallest=1))):
             found = self._refine(cards, solve, self._first_guess(cards, staging=True))
+            if found is not None and not found.fits:
+                self.ram_is_short = self.ram_is_short or self._weights_lack_ram(found)
+                found = None
+            if self.ram_is_short:
+                break
             if best is not None and (found is None or found.gpu_weights_bytes < best.gpu_weights_bytes):
                 break
             best = found
             if best is not None and all(device.weights_bytes for device in best.memory.gpus):
                 break
         return best
+
+    def _weights_lack_ram(self, attempt: Attempt) -> bool:
+        """RAM does not even hold the weights and cache that are left over for it."""
+        host = attempt.memory.host
+        ram_bytes = self.budgets.ram_bytes
+        return ram_bytes is not None and host.weights_bytes + host.kv_cache_bytes > ram_bytes
 
     def _first_guess(self, cards: Sequence[CardBudget], staging: bool = False) -> list[int]:
         """What each card will hold besides its slots, before any estimate with these cards.
@@ -251,7 +262,10 @@ class LayoutSearch:
         held: list[int],
         first_will_do: bool = False,
     ) -> Attempt | None:
-        """Solve with what the cards hold besides their slots, learn that from the estimate, solve again."""
+        """Solve with what the cards hold besides their slots, learn that from the estimate, solve again.
+
+        The attempt with the most weights on the cards that stays within them; RAM may be short.
+        """
         budgets = tuple(card.budget_bytes for card in cards)
         search = SplitSearch(self.costs, budgets, self._shared_counts if self.shares else None)
         tried: dict[Split, Attempt] = {}
@@ -269,20 +283,11 @@ class LayoutSearch:
             held = [total - mine for total, mine in zip(required, slots, strict=True)]
             if all(total <= budget for total, budget in zip(required, budgets, strict=True)):
                 within.append(attempt)
-                if first_will_do:
+                if first_will_do or attempt.shortfall_bytes > sum(budgets) - sum(required):
                     break
-        return self._best_within(within, tried.values())
-
-    def _best_within(self, within: Sequence[Attempt], tried: Iterable[Attempt]) -> Attempt | None:
-        """The attempt with the most weights on the cards that stays within them, if RAM holds the rest."""
-        best = max(within, key=lambda attempt: attempt.gpu_weights_bytes, default=None)
-        if best is None:
-            return None
-        self._overfull.update(attempt.settings for attempt in tried if attempt not in within)
-        if not best.fits:
-            self.ram_is_short = True
-            return None
-        return best
+        if within:
+            self._overfull.update(one.settings for one in tried.values() if one not in within)
+        return max(within, key=lambda attempt: attempt.gpu_weights_bytes, default=None)
 
     def _shared_counts(self, first_slot: int) -> tuple[int, ...]:
         """Slots of each card for the user's own ``-ts``."""
