@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +19,17 @@ from llama_cpp_build import LlamaCppBuild
 from tiny_model import tiny_metadata, write_tiny_model
 
 from llmfit.advisor.model.gguf import read_header
+
+EMBEDDED = """
+import json, sys, xllamacpp
+parameters = xllamacpp.CommonParams()
+parameters.model.path, parameters.n_ctx, parameters.cpuparams.n_threads = sys.argv[1], 512, 1
+answers = []
+server = xllamacpp.Server(parameters)
+question = {"prompt": "hello", "max_tokens": 8}
+server.handle_completions(question, lambda answer: answers.append(answer) and False)
+print(json.dumps(answers[-1]))
+"""
 
 
 class FileBytes:
@@ -75,7 +86,7 @@ def server(llama_cpp: LlamaCppBuild, model: Path) -> Iterator[str]:
     ]
     log = model.with_suffix(".log")
     with log.open("wb") as output:
-        environment = dict(os.environ) | llama_cpp.environment(())
+        environment = llama_cpp.environment(())
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, log)
@@ -102,3 +113,15 @@ def post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(request, timeout=60) as reply:
         answer: dict[str, Any] = json.load(reply)
     return answer
+
+
+def test_the_embedded_server_answers_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    model = write_tiny_model(tmp_path / "tiny.gguf")
+    done = subprocess.run(
+        [sys.executable, "-c", EMBEDDED, str(model)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["usage"]["completion_tokens"] == 8
+    assert any(word.isalpha() for word in answer["choices"][0]["text"].split())

@@ -34,7 +34,7 @@ def tiny_metadata(n_layer: int = 2, n_embd: int = 128, context_tokens: int = 409
         "llama.feed_forward_length": 2 * n_embd,
         "llama.attention.head_count": n_embd // 32,
         "llama.attention.head_count_kv": n_embd // 64,
-        "llama.attention.layer_norm_rms_epsilon": 1e-5,
+        "llama.attention.layer_norm_rms_epsilon": 2.0**-17,
         "llama.rope.dimension_count": 32,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Any, cast
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.model.header_values import HeaderValues
@@ -49,7 +49,7 @@ class LayoutOptions:
             raise UsageError(f"layout option {unknown[0]!r}", "there is no such option")
         if "vocab_size" not in row:
             raise UsageError("layout options", "vocab_size is missing")
-        return LayoutOptions(**cast("dict[str, int]", dict(row)))
+        return LayoutOptions(**cast("dict[str, Any]", dict(row)))
 
 
 class Numbers:

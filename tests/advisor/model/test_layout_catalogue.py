@@ -20,6 +20,13 @@ def test_every_model_of_the_catalogue_has_a_row_and_no_row_is_left_over() -> Non
     assert list(ROWS) == list(loader.bundled_lines(loader.MODELS))
 
 
+def test_a_row_has_only_the_keys_of_the_document() -> None:
+    documented = {"id", "metadata", "options", "parameters_checked", "notes", "sources", "layout"}
+    for row in ROWS.values():
+        assert row.keys() <= documented
+        assert row["sources"]
+
+
 def test_a_model_without_a_layout_says_why() -> None:
     left_out = {row_id: row for row_id, row in ROWS.items() if row_id not in LAID_OUT}
     assert list(left_out) == ["nomic-ai/nomic-embed-text-v1.5"]
