@@ -74,7 +74,7 @@ class LayoutSearch:
         self.fixed = fixed
         self.budgets: Budgets = machine_budgets(machine)
         self.costs = slot_costs(shape, weights, base)
-        self.cards = self._allowed_cards()
+        self.cards = _allowed_cards(self.budgets.cards, self.base, fixed)
         self.attempts: dict[LaunchSettings, Attempt] = {}
         self._overfull: set[LaunchSettings] = set()
         self.ram_is_short = False
@@ -199,18 +199,6 @@ class LayoutSearch:
     def _ngl(self, first_slot: int) -> int:
         return ALL_LAYERS if first_slot == 0 else self.n_slots - first_slot
 
-    def _allowed_cards(self) -> tuple[CardBudget, ...]:
-        cards = self.budgets.cards
-        if "devices" in self.fixed:
-            cards = tuple(card for card in cards if card.index in self.base.devices)
-        if self.shares is not None:
-            if len(self.shares) > len(cards):
-                raise UsageError(
-                    "tensor split", f"{len(self.shares)} proportions for {len(cards)} usable GPUs"
-                )
-            cards = cards[: len(self.shares)]
-        return cards
-
     def _card_sets(self, smallest: int) -> Iterator[tuple[CardBudget, ...]]:
         """Sets of cards, small ones first; of each size the one with the most free memory."""
         if self.base.split_mode == "none":
@@ -314,6 +302,20 @@ class LayoutSearch:
             changes["n_cpu_moe"] = ALL_LAYERS if everything else split.n_cpu_moe
             changes["override_tensor"] = tuple(partial.override for partial in split.partials)
         return changes
+
+
+def _allowed_cards(
+    cards: tuple[CardBudget, ...], base: LaunchSettings, fixed: frozenset[str]
+) -> tuple[CardBudget, ...]:
+    """The cards that the user's own ``devices`` or ``tensor_split`` leave. Raises UsageError for too many."""
+    if "devices" in fixed:
+        cards = tuple(card for card in cards if card.index in base.devices)
+    if "tensor_split" not in fixed or base.tensor_split is None:
+        return cards
+    n_shares = len(base.tensor_split)
+    if n_shares > len(cards):
+        raise UsageError("tensor split", f"{n_shares} proportions for {len(cards)} usable GPUs")
+    return cards[:n_shares]
 
 
 def _driver_bytes(card: CardBudget) -> int:
