@@ -11,13 +11,15 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
+from llmfit.advisor.errors import NotModelledError
 from llmfit.advisor.memory.assignment import HOST_DEVICE, Assignment
 from llmfit.advisor.memory.compute.allocator import Event
 from llmfit.advisor.memory.compute.builder import Batch, CacheView, GraphBuilder, Layout, PlacedWeight
+from llmfit.advisor.memory.compute.families import CHECKED
 from llmfit.advisor.memory.compute.folding import representative_layers
 from llmfit.advisor.memory.compute.graph import ModelGraph
 from llmfit.advisor.memory.compute.program import MemoryProgram
-from llmfit.advisor.memory.compute.scheduler import Scheduler, settle_flash_attn
+from llmfit.advisor.memory.compute.scheduler import Scheduler
 from llmfit.advisor.memory.compute.skeleton import Skeleton, skeleton
 from llmfit.advisor.memory.kv_cache import CacheGeometry
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -29,13 +31,17 @@ from llmfit.advisor.memory.weights import (
     WeightTable,
 )
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.units import MIB
 
+UNCHECKED_FLOOR_BYTES = 32 * MIB
+UNCHECKED_PERCENT = 20
+"""Doubt of architectures not in CHECKED: the worst replay before a graph was corrected was 16 % off."""
 _MAX_PROGRAMS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeBuffers:
-    """Bytes of the scheduler's buffers; ``margin_bytes`` is our doubt of each GPU's, 0 where the replay is exact."""
+    """Bytes of the scheduler's buffers; ``margin_bytes`` is our doubt of each GPU's, 0 where it is exact."""
 
     gpu_bytes: tuple[int, ...]
     host_bytes: int
@@ -77,7 +83,15 @@ def compute_buffers(
         program = MemoryProgram(assignment.n_devices, launch.trace)
         _PROGRAMS.put(launch.key, program)
     sizes = program.buffer_bytes(cache.n_ctx_seq)
-    return ComputeBuffers(sizes[:-1], sizes[-1], (0,) * assignment.n_devices)
+    doubts = tuple(_doubt_bytes(shape, size) for size in sizes[:-1])
+    return ComputeBuffers(sizes[:-1], sizes[-1], doubts)
+
+
+def _doubt_bytes(shape: ModelShape, n_bytes: int) -> int:
+    """Nothing where the replay was checked against llama.cpp, else what a wrongly read graph may cost."""
+    if shape.architecture in CHECKED:
+        return 0
+    return UNCHECKED_FLOOR_BYTES + n_bytes * UNCHECKED_PERCENT // 100
 
 
 class _Launch:
@@ -114,8 +128,8 @@ class _Launch:
     def _repeats(self) -> bool:
         """Equal layers do equal things: not where each needs memory of its own until the end of the graph.
 
-        Sparse attention allocates a leaf of every layer before the graph starts; layers that share the cache of
-        an earlier one copy it where it lies on another device.
+        Sparse attention allocates a leaf of every layer before the graph starts; layers that share the cache
+        of an earlier one copy it where it lies on another device.
         """
         shares = self.shape.n_layer_kv < self.shape.n_layer
         return self.shape.indexer is None and not (shares and HOST_DEVICE in self.assignment.cache_device)
@@ -155,8 +169,13 @@ class _Launch:
         layout = Layout(self.cpu, tuple(self._backend_of(device) for device in devices))
         view = replace(self.view, cells=cells)
         builder = GraphBuilder(self.shape, self._placed(), self.batch, view, layout)
-        ModelGraph(builder).build(layers)
-        settle_flash_attn(builder.nodes)
+        try:
+            ModelGraph(builder).build(layers)
+        except KeyError as missing:
+            raise NotModelledError(
+                f"the compute buffers of {self.shape.architecture}",
+                f"not modelled: its layers are built otherwise (no {missing.args[0]})",
+            ) from None
         scheduler = Scheduler(self.cpu, op_offload=self.op_offload, pipeline=self.pipeline)
         return scheduler.run(builder.nodes, builder.leafs), scheduler
 

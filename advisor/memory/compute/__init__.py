@@ -1,1 +1,1 @@
-"""Scheduler buffers: llama.cpp's worst-case graph, built small and replayed through its scheduler and allocator."""
+"""Scheduler buffers: llama.cpp's worst graph, built small and run through its scheduler and allocator."""

@@ -11,7 +11,7 @@ HOST_ALIGNMENT_BYTES = 32
 _ENDLESS = 1 << 62
 
 Event = tuple[int, int, int, int]
-"""Take: (buffer, -1, 0, bytes). Give back: (buffer, take, offset in it, bytes); takes are numbered in order."""
+"""Take: (buffer, -1, 0, bytes). Give: (buffer, take, offset in it, bytes); takes are numbered in order."""
 
 
 class FreeList:
@@ -53,8 +53,7 @@ class FreeList:
         size = -(-n_bytes // self.alignment) * self.alignment
         end = offset + size
         blocks = self.blocks
-        at = 0
-        for block in blocks:
+        for at, block in enumerate(blocks):
             if block[0] + block[1] == offset:
                 block[1] += size
                 if at + 1 < len(blocks) and block[0] + block[1] == blocks[at + 1][0]:
@@ -66,7 +65,6 @@ class FreeList:
                 if at and blocks[at - 1][0] + blocks[at - 1][1] == offset:
                     blocks[at - 1][1] += blocks.pop(at)[1]
                 return
-            at += 1
         at = 0
         while at < len(blocks) and blocks[at][0] < offset:
             at += 1

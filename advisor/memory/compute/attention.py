@@ -1,4 +1,4 @@
-"""Attention over the KV cache: storing, viewing, flash attention or the plain product (llama-graph.cpp build_attn)."""
+"""Attention over the KV cache: storing, reading, flash attention or the plain product (build_attn)."""
 
 from __future__ import annotations
 

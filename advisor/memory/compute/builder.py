@@ -1,4 +1,4 @@
-"""The common parts of every model's graph: weights, inputs, norms, projections (llm_graph_context, llama-graph.cpp)."""
+"""The common parts of every graph: weights, inputs, norms, projections (llm_graph_context)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmfit.advisor.model.shape import LayerKind, ModelShape
 
 @dataclass(frozen=True, slots=True)
 class PlacedWeight:
-    """A weight as the graph sees it. ``backend``: the GPU's place in the launch, or the number of GPUs for RAM."""
+    """A weight as the graph sees it. ``backend``: the GPU's place in the launch; for RAM their number."""
 
     kind: str
     dims: tuple[int, ...]
@@ -111,7 +111,7 @@ class GraphBuilder:
         return self._weights[name]
 
     def weight_at(self, name: str, layer: int) -> Tensor | None:
-        """The copy of a weight that is no block's on this layer's device (rope factors; TENSOR_DUPLICATED)."""
+        """The copy of a weight of no block on this layer's device (rope factors; TENSOR_DUPLICATED)."""
         backend = self.layout.layer_backend[layer]
         key = f"{name}@{backend}"
         if key not in self._weights:
@@ -136,7 +136,7 @@ class GraphBuilder:
     # -- inputs
 
     def embedding(self, *, scaled: bool = False, scale_after: bool = False, mixed: bool = True) -> Tensor:
-        """build_inp_embd. ``scaled``: a factor for token rows (gemma); ``scale_after``: one for all (granite)."""
+        """build_inp_embd. ``scaled``: a factor for each token (gemma3); ``scale_after``: one for all."""
         width = self.shape.n_embd * (1 + self.shape.n_deepstack)
         n = self.n_tokens
         cur = self.expand(self._token_rows(self.input("I32", n), width))

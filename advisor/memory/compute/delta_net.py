@@ -1,4 +1,4 @@
-"""Gated delta net (qwen3next, qwen35, qwen35moe) and Kimi's variant (src/models/delta-net-base.cpp, kimi-linear.cpp)."""
+"""Gated delta net: qwen3next, qwen35, qwen35moe (src/models/delta-net-base.cpp)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmfit.advisor.memory.compute.transformer import Inputs, project_qkv
 def gated_attention(b: GraphBuilder, caches: Attention, inputs: Inputs, layer: int, x: Tensor) -> Tensor:
     """Full attention whose query projection also makes a gate for the output."""
     shape, n = b.shape, b.n_tokens
-    width, heads, heads_kv = shape.head_dim_k[layer], shape.n_head[layer], shape.n_head_kv[layer]
+    width, heads = shape.head_dim_k[layer], shape.n_head[layer]
     both, k, v = project_qkv(b, layer, x, q_heads=2)
     q, gate = (ops.view(both, (width, heads, n), *both.nb[1:3]) for _ in range(2))
     q = b.norm(q, b.of(layer, "attn_q_norm"))
@@ -21,7 +21,6 @@ def gated_attention(b: GraphBuilder, caches: Attention, inputs: Inputs, layer: i
     gate = ops.cont(gate, width * heads, n)
     q, k = b.rope(q, inputs.positions), b.rope(k, inputs.positions)
     cur = caches.attend(layer, q, k, v, project=False)
-    assert heads_kv
     return b.linear(layer, "attn_output", ops.mul(cur, ops.unary(gate)))
 
 

@@ -1,4 +1,4 @@
-"""What the scheduler asks of a device: which operations CUDA can run, and the scratch of its flash attention."""
+"""What the scheduler asks of a device: which operations CUDA runs, and the scratch of its flash attention."""
 
 from __future__ import annotations
 

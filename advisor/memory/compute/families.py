@@ -1,7 +1,7 @@
 """What the tensor list of a model does not tell about its graph: one row per architecture that differs.
 
-Read from ``src/models/*.cpp`` of llama.cpp b11434. Presence of norms, biases, gates and shared experts is taken
-from the tensors themselves; element-wise operations that overwrite their operand cost nothing and are left out.
+Read from ``src/models/*.cpp`` of llama.cpp b11434. Norms, biases, gates and shared experts are told by the
+tensors themselves; element-wise operations that overwrite their operand cost nothing and are left out.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from types import MappingProxyType
 
 from llmfit.advisor.memory.compute.feed_forward import Routing
 
+_PLAIN = Routing()
 _SIGMOID = Routing("sigmoid")
 _DECLARED = Routing("sigmoid", normalised=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """``crop``: where rows without an output are dropped: in the last ``layer``, ``before norm`` or ``after norm``.
+    """``crop``: where rows without an output are dropped: last ``layer``, ``before norm`` or ``after norm``.
 
     ``gate``: how attention output is gated: ``""``, ``width`` (one value an element), ``head`` (one a head).
     """
@@ -27,18 +28,15 @@ class Family:
     bare_norms: bool = False
     """Norms without weights (olmo)."""
     crop: str = "layer"
-    keeps_hidden: bool = False
-    """The normed state is kept for MTP blocks whether they are used or not."""
     positions: int = 1
     embedding: str = ""
     """``scaled``: token rows are multiplied by a factor of their own; ``scale``: all rows by one."""
     norm_after_rope: bool = False
     norm_without_weight: bool = False
     q_scale: bool = False
-    v_norm: bool = False
     temperature: bool = False
     """Queries are multiplied by a per-token factor."""
-    routing: Routing = Routing()
+    routing: Routing = _PLAIN
     activation_steps: int = 1
     dense_beside_experts: bool = False
     residual_first: str = ""
@@ -89,8 +87,8 @@ _FAMILIES: dict[str, Family] = {
     "gemma": Family(embedding="scale", q_scale=True),
     "gemma2": Family(embedding="scale", q_scale=True, score_passes=1),
     "gemma3": Family(embedding="scaled", q_scale=True),
-    "gemma3n": Family(embedding="scaled", v_norm=True, crop="own"),
-    "gemma4": Family(embedding="scaled", v_norm=True, crop="after norm"),
+    "gemma3n": Family(embedding="scaled", crop="own"),
+    "gemma4": Family(embedding="scaled", crop="after norm"),
     **dict.fromkeys(("granite", "granitemoe", "granitehybrid", "minicpm"), Family(embedding="scale")),
     "afmoe": Family(embedding="scale", routing=_DECLARED, gate="width"),
     "hunyuan-moe": Family(norm_after_rope=True),
@@ -131,6 +129,20 @@ _FAMILIES: dict[str, Family] = {
     "qwen3next": _AFTER_NORM,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType(_FAMILIES)
+
+
+_CHECKED_NAMES = """
+    afmoe apertus arcee baichuan bailingmoe2 cohere2 command-r dbrx deepseek2 deepseek32 dots1
+    ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon falcon-h1 gemma gemma2 gemma3 gemma3n
+    gemma4 glm-dsa glm4 glm4moe gpt-oss gptneox granite granitehybrid granitemoe grok hunyuan-dense
+    hunyuan-moe hy_v3 internlm2 jamba kimi-linear laguna lfm2 lfm2moe llama llama4 maincoder mamba
+    mamba2 mellum mimo2 minicpm minimax-m2 mistral3 mistral4 nemotron nemotron_h nemotron_h_moe olmo
+    olmo2 olmoe orion paddleocr pangu-embedded phi2 phi3 phimoe qwen2 qwen2moe qwen2vl qwen3 qwen35
+    qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe seed_oss smollm3 stablelm starcoder2 step35
+    xverse
+"""
+CHECKED = frozenset(_CHECKED_NAMES.split())
+"""Architectures whose buffers came out byte for byte as llama.cpp's own, in every setting tried."""
 
 
 def family_of(architecture: str) -> Family:

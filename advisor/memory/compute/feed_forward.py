@@ -42,7 +42,7 @@ def dense(
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """How a model picks and weighs experts. ``gating``: ``softmax``, ``sigmoid`` or ``softmax of the chosen``."""
+    """How experts are picked and weighed. ``gating``: ``softmax``, ``sigmoid``, ``softmax of the chosen``."""
 
     gating: str = "softmax"
     normalised: bool | None = True

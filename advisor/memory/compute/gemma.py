@@ -1,4 +1,4 @@
-"""Gemma 3n and Gemma 4: per-layer embeddings, shared caches, several streams (src/models/gemma3n.cpp, gemma4.cpp)."""
+"""Gemma 3n and 4: per-layer embeddings, shared caches, several streams (gemma3n.cpp, gemma4.cpp)."""
 
 from __future__ import annotations
 

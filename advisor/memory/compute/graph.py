@@ -114,7 +114,7 @@ class ModelGraph:
         return ops.add(ops.add(first, then), last)
 
     def _second_half(self, layer: int, cur: Tensor, x: Tensor) -> Tensor:
-        """Residual, feed-forward, residual; ``post_attention_norm`` is either a norm after or the one before."""
+        """Residual, feed-forward, residual; ``post_attention_norm`` is a norm after or the one before."""
         b, family = self.b, self.family
         after = any(b.of(layer, name) is not None for name in ("post_ffw_norm", "ffn_norm"))
         if after:
@@ -167,7 +167,7 @@ class ModelGraph:
             x = self.crop(x)
         kind = "norm" if family.layer_norm else "rms_norm"
         cur = b.norm(x, b.weight("output_norm.weight"), bias=b.weight("output_norm.bias"), kind=kind)
-        if family.crop == "after norm" or family.keeps_hidden:
+        if family.crop == "after norm":
             cur.is_output = True
         if family.crop == "after norm":
             cur = self.crop(cur)

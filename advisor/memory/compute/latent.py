@@ -1,4 +1,4 @@
-"""Multi-head latent attention, with and without the sparse index (src/models/deepseek2.cpp, deepseek32.cpp)."""
+"""Multi-head latent attention, plain or with a sparse index (src/models/deepseek2.cpp, deepseek32.cpp)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When each tensor of a graph takes and gives back its memory (ggml_gallocr_alloc_graph_impl, ggml/src/ggml-alloc.c).
+"""When each tensor of a graph takes and gives back memory (ggml_gallocr_alloc_graph_impl, ggml-alloc.c).
 
 Where in the buffer it lies is the allocator's business; the order of events does not depend on it.
 """
@@ -14,7 +14,22 @@ from llmfit.advisor.units import pad
 GPU_ROW_ELEMENTS = 512
 """MATRIX_ROW_PADDING (ggml-cuda.cu): a quantised tensor's last row is padded to a multiple of it."""
 _IN_PLACE = frozenset(
-    "add add_id sub mul div sqr sqrt scale unary rope rms_norm clamp soft_max fill".split(),
+    (
+        "add",
+        "add_id",
+        "sub",
+        "mul",
+        "div",
+        "sqr",
+        "sqrt",
+        "scale",
+        "unary",
+        "rope",
+        "rms_norm",
+        "clamp",
+        "soft_max",
+        "fill",
+    )
 )
 """ggml_op_can_inplace, as far as our graphs go."""
 
@@ -74,7 +89,7 @@ class Lifetimes:
         self.events.append((buffer, -1, 0, allocated_bytes(node, buffer < self.n_gpus)))
 
     def _reuse_parent(self, node: Tensor) -> bool:
-        """Overwrites an operand that nothing else needs. A view never owns memory, so it is never overwritten."""
+        """Overwrites an operand that nothing else needs; a view owns no memory, so never a view."""
         for parent in node.src:
             if not parent.allocated or parent.is_output or parent.children != 1 or parent.views:
                 continue

@@ -115,7 +115,7 @@ def mamba(r: Recurrence, layer: int, x: Tensor) -> Tensor:
 def _dt_b_c(
     r: Recurrence, layer: int, dt: Tensor, keys: Tensor, queries: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Norms of dt, B and C where the model has them (jamba, falcon-mamba), else dt alone is made contiguous."""
+    """Norms of dt, B and C where the model has them (jamba), else dt alone is made contiguous."""
     b = r.b
     if b.of(layer, "ssm_dt_norm") is None and b.shape.architecture != "falcon-mamba":
         return ops.cont(dt), keys, queries

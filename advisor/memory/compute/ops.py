@@ -1,4 +1,4 @@
-"""The operations of ggml that decide sizes: each makes a tensor of the shape ggml.c gives it (ggml/src/ggml.c)."""
+"""The operations of ggml that decide sizes: each makes a tensor of the shape ggml.c gives it."""
 
 from __future__ import annotations
 

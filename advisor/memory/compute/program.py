@@ -43,7 +43,7 @@ class MemoryProgram:
 
 
 def _line(first: tuple[int, Trace], second: tuple[int, Trace]) -> list[tuple[int, int, int, int, int]] | None:
-    """Each event with its size as base + slope × cells; None where the two traces differ in more than sizes."""
+    """Each event with its size as base + slope × cells; None where the traces differ in more than sizes."""
     (cells, one), (more_cells, other) = first, second
     if len(one) != len(other):
         return None

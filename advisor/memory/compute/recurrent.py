@@ -1,4 +1,4 @@
-"""Recurrent state: how a graph reads and writes it (llama-graph.cpp build_rs) and the layers that need little more."""
+"""Recurrent state: how a graph reads and writes it (build_rs), and the layers that need little more."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recurrence:
         return self._store(layer, self.state.state_elements)
 
     def load(self, store: Tensor, reader: RowReader | None = None) -> Tensor:
-        """build_rs: the states of this batch; ``reader`` takes them where they lie instead of gathering them."""
+        """build_rs: the states of this batch; a ``reader`` takes them where they lie, ungathered."""
         b, width = self.b, store.ne[0]
         states = ops.reshape(store, width, store.ne[1])
         b.expand(_in_place_scale(ops.view(states, (width,))))

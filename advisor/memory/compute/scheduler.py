@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from llmfit.advisor.memory.compute.allocator import Event
 from llmfit.advisor.memory.compute.devices import (
     flash_attn_scratch_bytes,
-    supports_flash_attn,
     supports_op,
     wants_offload,
 )
@@ -38,6 +37,7 @@ class Scheduler:
         self._assign_rest(nodes)
         self._assign_sources(nodes)
         splits = self._split(nodes)
+        self._note_scratch(nodes)
         self.returns_to_cpu = any(split[0] == self.cpu for split in splits[1:])
         early = self._copy_graph_inputs(leafs) if self.n_copies > 1 else []
         order: list[tuple[Tensor, int]] = []
@@ -142,7 +142,9 @@ class Scheduler:
     def _split(self, nodes: Sequence[Tensor]) -> list[tuple[int, list[Tensor], list[Tensor]]]:
         """Runs of one backend: its number, the tensors copied to it at the start, its nodes."""
         first = next((node.backend for node in nodes if node.op not in VIEW_OPS), self.cpu)
-        backend, copied, members = first, [], []
+        backend = first
+        copied: list[Tensor] = []
+        members: list[Tensor] = []
         splits: list[tuple[int, list[Tensor], list[Tensor]]] = [(backend, copied, members)]
         for node in nodes:
             if node.op not in VIEW_OPS:
@@ -152,6 +154,12 @@ class Scheduler:
                 self._copy_sources(node, backend, copied)
             members.append(node)
         return splits
+
+    def _note_scratch(self, nodes: Sequence[Tensor]) -> None:
+        """What flash attention takes beside its result depends on what it reads: caches or copies of them."""
+        for node in nodes:
+            if node.op == "flash_attn" and node.backend != self.cpu:
+                node.scratch_bytes = flash_attn_scratch_bytes(node)
 
     def _stages_weight(self, node: Tensor, backend: int) -> bool:
         """A weight of another backend starts a new split, so that the earlier ones' copies can go."""
@@ -194,10 +202,3 @@ class Scheduler:
         node = Tensor(source.kind, source.ne, "", (source,))
         node.view = source.root
         return node
-
-
-def settle_flash_attn(nodes: Sequence[Tensor]) -> None:
-    """Notes the scratch of every flash attention that CUDA could run."""
-    for node in nodes:
-        if node.op == "flash_attn" and supports_flash_attn(node):
-            node.scratch_bytes = flash_attn_scratch_bytes(node)

@@ -55,7 +55,7 @@ class Skeleton:
 def _skeleton(shape: Same[ModelShape], weights: Same[WeightTable]) -> Skeleton:
     one = shape.it
     by_layer: list[list[PlacedTensor]] = [[] for _ in range(one.n_layer_all)]
-    outside = []
+    outside: list[PlacedTensor] = []
     for tensor in weights.it.tensors:
         (by_layer[tensor.layer] if tensor.name.startswith("blk.") else outside).append(tensor)
     plain, typed = [], []

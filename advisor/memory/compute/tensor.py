@@ -1,4 +1,4 @@
-"""Tensors of a computation graph: shapes, strides and views, without data (struct ggml_tensor, ggml/src/ggml.c)."""
+"""Tensors of a computation graph: shapes, strides and views, without data (struct ggml_tensor)."""
 
 from __future__ import annotations
 
