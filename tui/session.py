@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.hardware.machine import Machine
@@ -21,8 +23,6 @@ Values = Mapping[str, object]
 DEFAULT_FILE_TYPE = "Q4_K_M"
 """What most people run, and what is shown where no file type fits on the GPUs."""
 UNMEASURED_LOSS_POINTS = 45.0
-MIX_OVERHEAD = 1.06
-"""A mixed file is about this much larger than its base type says: only used to skip what cannot fit."""
 
 
 # ---------------------------------------------------------------- machines
@@ -169,8 +169,14 @@ def looks_like_path(text: str) -> bool:
 
 
 def bits_per_weight(quant: str) -> float:
-    """Roughly what a weight of a file type takes, to skip what cannot fit before it is laid out exactly."""
-    return TENSOR_TYPES[file_type(quant).base_type].bits_per_weight * MIX_OVERHEAD
+    """What a weight of a file type usually takes, to skip what cannot fit before it is laid out exactly."""
+    from llmfit.catalog.loader import quantization_rows
+
+    row = quantization_rows().get(quant)
+    if row is None:
+        return TENSOR_TYPES[file_type(quant).base_type].bits_per_weight
+    bits = cast("Mapping[str, Mapping[str, float]]", row["bits_per_weight"])
+    return bits["computed"]["median"]
 
 
 def _hub_model(named: str, quant: str | None) -> Model:
@@ -245,15 +251,21 @@ def _candidates(use_case: str) -> Iterator[Candidate]:
             continue
         yield Candidate(
             model_id=entry.id,
-            family=entry.family or entry.id,
+            family=_line_of(entry.family or entry.id),
             n_parameters=entry.parameters.text,
             n_active_parameters=entry.parameters.active,
             context_train_tokens=entry.context_length or 0,
             quality=_quality(entry.id, use_case),
+            released=entry.release_date or "",
             is_moe=entry.is_moe,
             native_quant=_native_quant(default_quantization(entry)),
             build=partial(build_model, entry),
         )
+
+
+def _line_of(family: str) -> str:
+    """``Qwen`` for Qwen3.5, Qwen3-Next and Qwen2.5: a newer generation stands for the older ones."""
+    return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
 
 
 def _native_quant(default: str) -> str | None:

@@ -1,80 +1,52 @@
 """Across models: which few are worth running on this machine, by evidence of quality first.
 
 Ranking key: the lower end of the 80 % interval of a model's ability for the use, minus the loss of its file
-type. A model without direct evidence (grade D or E) never comes first while one with evidence fits.
+type, minus what slowness weighs. A model without direct evidence (grade D or E) never comes first while one
+with evidence fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import largest_context
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.memory.weights import weight_table
-from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
-from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.search import judge
-from llmfit.advisor.units import GIB
+from llmfit.advisor.recommend.outlook import (
+    QUANT_LADDER,
+    QUICK_TOK_S,
+    Candidate,
+    Goal,
+    Option,
+    Quality,
+    find_options,
+)
+from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
+from llmfit.advisor.recommend.search import judge, judge_on_gpus
+from llmfit.advisor.units import format_context
 
 COMFORTABLE_TOK_S = 8.0
 """Slower than a person reads: proposed only where nothing faster fits."""
-QUICK_TOK_S = 30.0
-"""Fast enough that agents and long answers do not feel slow: the aim of the balanced pick."""
 TIE_POINTS = 6.0
 """Ability differences below this are noise (same-size pairs: the better one wins 6 of 10 times)."""
-RESERVE_BYTES_PER_GPU = GIB
-"""Roughly what driver, compute buffer and a small cache take: only used to skip what cannot fit."""
+WORTH_POINTS = 20.0
+"""A model this far below the best loses to it 98 times in 100: not worth a row."""
+FEW = 3
+"""So many rows are shown even where only weak models fit."""
+CLEARLY = 1.5
+"""How much faster or longer a pick must be than all before it to be named for that."""
+LONG_CONTEXT_TOKENS = 131072
+"""What is planned for where the use is long context and nobody says how long."""
 
-QUANT_LADDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-"""File types in falling quality; every publisher of GGUF files has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """An ability for one use on a scale of 0 to 100, with its 80 % interval and the grade of its evidence."""
-
-    score: float
-    low: float
-    high: float
-    grade: str
-    basis: str
-    sources: tuple[str, ...] = ()
-
-    @property
-    def has_evidence(self) -> bool:
-        return self.grade in ("A", "B", "C")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model of the catalogue, before any file type is chosen; ``build`` lays it out in one."""
-
-    model_id: str
-    family: str
-    n_parameters: int
-    n_active_parameters: int | None
-    context_train_tokens: int
-    quality: Quality
-    is_moe: bool
-    native_quant: str | None
-    """The type it was published in where that is a small one (gpt-oss: MXFP4); other types gain nothing."""
-    build: Callable[[str], Model]
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What the list is for. ``loss_points`` is what a file type costs on the ability scale."""
-
-    use_case: str
-    loss_points: Callable[[str, Candidate], float]
-    bits_per_weight: Callable[[str], float]
-    context_tokens: int | None = None
-    min_tok_s: float | None = None
-    limit: int = 5
+BEST_QUALITY = "best quality"
+FASTEST = "fastest"
+LONGEST_CONTEXT = "longest context"
+BALANCED = "balanced"
+ALTERNATIVE = "alternative"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,120 +57,136 @@ class Recommendation:
     judgement: Judgement
 
 
-BEST_QUALITY = "best quality"
-FASTEST = "fastest"
-LONGEST_CONTEXT = "longest context"
-BALANCED = "balanced"
-ALTERNATIVE = "alternative"
-
-
 @dataclass(frozen=True, slots=True)
-class _Option:
-    candidate: Candidate
-    quant: str
-    key: float
-    on_gpu: bool
+class _Pick:
+    option: Option
+    judgement: Judgement
 
-
-_Pick = tuple[_Option, Judgement]
+    @property
+    def tok_s(self) -> float:
+        """Decode speed; where a bandwidth is not known, the rough one that ordered the options."""
+        speed = self.judgement.speed
+        return self.option.rough_tok_s if speed is None else speed.decode_tok_s.expected
 
 
 def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> tuple[Recommendation, ...]:
     """The best ``goal.limit`` models, one a family, each with its purpose; best quality first."""
-    floor_tok_s = goal.min_tok_s or COMFORTABLE_TOK_S
-    picks = _judged(_options(candidates, machine, goal), machine, goal, floor_tok_s)
-    if not picks and goal.min_tok_s is None:
-        picks = _judged(_options(candidates, machine, goal), machine, goal, 0.0)
-    return _with_purposes(picks, goal)
+    if goal.use_case == "long-context" and goal.context_tokens is None:
+        goal = replace(goal, context_tokens=LONG_CONTEXT_TOKENS)
+    options = find_options(candidates, machine, goal)
+    floors = (goal.min_tok_s,) if goal.min_tok_s is not None else (COMFORTABLE_TOK_S, 0.0)
+    for floor_tok_s in floors:
+        choice = _Choice(machine, goal, options, floor_tok_s)
+        choice.fill()
+        if choice.picks:
+            return _described(choice.picks, goal)
+    return ()
 
 
-def _options(candidates: Iterable[Candidate], machine: Machine, goal: Goal) -> list[_Option]:
-    """Every (model, file type) that is small enough, by falling key, those with evidence first."""
-    vram_bytes = sum(max(0, (gpu.vram_free_bytes or 0) - RESERVE_BYTES_PER_GPU) for gpu in machine.gpus)
-    ram_bytes = machine.memory.available_bytes or 0
-    if any(gpu.unified_memory for gpu in machine.gpus):
-        ram_bytes = 0
-    options = []
-    for candidate in candidates:
-        for quant in (candidate.native_quant,) if candidate.native_quant else QUANT_LADDER:
-            size_bytes = candidate.n_parameters * goal.bits_per_weight(quant) / 8
-            on_gpu = size_bytes <= vram_bytes
-            if size_bytes > vram_bytes + ram_bytes:
+@dataclass(slots=True)
+class _Choice:
+    """The picks so far. ``options`` are in order of worth; a pick takes its whole family out."""
+
+    machine: Machine
+    goal: Goal
+    options: Sequence[Option]
+    floor_tok_s: float
+    picks: list[_Pick] = field(default_factory=list)
+    _families: set[str] = field(default_factory=set)
+    _judged: dict[tuple[str, str], Judgement | None] = field(default_factory=dict)
+
+    def fill(self) -> None:
+        """The best, then what is clearly faster, then what is nearly as good, while there is room."""
+        if not self._take(self.options):
+            return
+        best = self.picks[0]
+        worth_it = [option for option in self.options if option.key >= best.option.key - WORTH_POINTS]
+        if best.tok_s < 2 * QUICK_TOK_S:
+            self._take(option for option in worth_it if option.rough_tok_s >= 2 * best.tok_s)
+        by_speed = sorted(
+            (option for option in worth_it if option.has_evidence), key=lambda option: -option.rough_tok_s
+        )
+        quickest = max(pick.tok_s for pick in self.picks)
+        self._take(option for option in by_speed if option.rough_tok_s >= CLEARLY * quickest)
+        while self._take(worth_it):
+            pass
+        while len(self.picks) < FEW and self._take(self.options):
+            pass
+        order = {option: place for place, option in enumerate(self.options)}
+        self.picks[1:] = sorted(self.picks[1:], key=lambda pick: order[pick.option])
+
+    def _take(self, options: Iterable[Option]) -> bool:
+        """Adds the first of ``options`` that fits and runs fast enough, of a family not yet picked."""
+        if len(self.picks) >= self.goal.limit:
+            return False
+        for option in options:
+            if option.candidate.family in self._families or option.rough_tok_s < self.floor_tok_s / 2:
                 continue
-            key = candidate.quality.low - goal.loss_points(quant, candidate)
-            options.append(_Option(candidate, quant, key, on_gpu))
-            if on_gpu:
-                break  # a smaller file type of the same model would only lose quality
-    return sorted(options, key=lambda o: (not o.candidate.quality.has_evidence, -o.key, o.candidate.model_id))
+            judgement = self._judgement(option)
+            if judgement is None:
+                continue
+            pick = _Pick(option, judgement)
+            if pick.tok_s >= self.floor_tok_s:
+                self.picks.append(pick)
+                self._families.add(option.candidate.family)
+                return True
+        return False
 
+    def _judgement(self, option: Option) -> Judgement | None:
+        """None where it does not fit or is not modelled: such a model is simply not proposed."""
+        key = (option.candidate.model_id, option.quant)
+        if key not in self._judged:
+            try:
+                self._judged[key] = self._judge(option)
+            except LlmfitError:
+                self._judged[key] = None
+        return self._judged[key]
 
-def _judged(options: Sequence[_Option], machine: Machine, goal: Goal, floor_tok_s: float) -> list[_Pick]:
-    """The first options that run fast enough, one a family."""
-    request = Request(context_tokens=goal.context_tokens)
-    picks: list[_Pick] = []
-    families: set[str] = set()
-    has_gpu = bool(machine.gpus)
-    for option in options:
-        if len(picks) >= goal.limit:
-            break
+    def _judge(self, option: Option) -> Judgement | None:
         candidate = option.candidate
-        if candidate.family in families:
-            continue
-        if goal.context_tokens is not None and 0 < candidate.context_train_tokens < goal.context_tokens:
-            continue
-        if not option.on_gpu and has_gpu and not candidate.is_moe:
-            continue  # a dense model that spills is slower than the next smaller one that does not
-        judgement = _try(candidate, option.quant, machine, request)
-        if judgement is None or _decode_tok_s(judgement) < floor_tok_s:
-            continue
-        families.add(candidate.family)
-        picks.append((option, judgement))
-    return picks
+        tokens = self.goal.context_tokens or DEFAULT_CONTEXT_TOKENS
+        if self.goal.context_tokens is None and candidate.context_train_tokens:
+            tokens = min(tokens, candidate.context_train_tokens)
+        request = Request(context_tokens=tokens)
+        model = candidate.build(option.quant)
+        if option.on_gpus:
+            return judge_on_gpus(model, self.machine, request)
+        judgement = judge(model, self.machine, request, remedies=False)
+        return None if judgement.verdict == DOES_NOT_FIT else judgement
 
 
-def _try(candidate: Candidate, quant: str, machine: Machine, request: Request) -> Judgement | None:
-    """None where it does not fit or is not modelled: such a model is simply not proposed."""
-    try:
-        judgement = judge(candidate.build(quant), machine, request, remedies=False)
-    except LlmfitError:
-        return None
-    return None if judgement.verdict == DOES_NOT_FIT else judgement
-
-
-def _decode_tok_s(judgement: Judgement) -> float:
-    return judgement.speed.decode_tok_s.expected if judgement.speed else 0.0
-
-
-def _with_purposes(picks: Sequence[_Pick], goal: Goal) -> tuple[Recommendation, ...]:
+def _described(picks: Sequence[_Pick], goal: Goal) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
     purposes = dict(_purposes(picks))
     recommendations = []
-    for number, (option, judgement) in enumerate(picks):
+    for number, pick in enumerate(picks):
         purpose = purposes.get(number, ALTERNATIVE)
+        judgement = pick.judgement
         if purpose == LONGEST_CONTEXT and goal.context_tokens is None:
             judgement = _with_longest_context(judgement)
-        why = tuple(_why(option, judgement, picks[0][0]))
-        recommendations.append(Recommendation(purpose, why, option.candidate.quality, judgement))
+        why = tuple(_why(pick.option, judgement, picks[0].option))
+        recommendations.append(Recommendation(purpose, why, pick.option.candidate.quality, judgement))
     return tuple(recommendations)
 
 
 def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
-    """(position, purpose): the first is the best; any other purpose goes to a pick that beats it there."""
-    if not picks:
-        return
+    """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it."""
     taken = {0}
     yield 0, BEST_QUALITY
     measures: tuple[tuple[str, Callable[[_Pick], float]], ...] = (
-        (FASTEST, lambda pick: _decode_tok_s(pick[1])),
-        (LONGEST_CONTEXT, lambda pick: _reachable_context(pick[1])),
-        (BALANCED, lambda pick: pick[0].key if _decode_tok_s(pick[1]) >= QUICK_TOK_S else -1.0),
+        (FASTEST, lambda pick: pick.tok_s),
+        (LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)),
     )
     for purpose, measure in measures:
-        values = [measure(pick) for pick in picks]
+        values = [measure(pick) if pick.option.has_evidence else 0.0 for pick in picks]
         best = max(range(len(picks)), key=lambda number: values[number])
-        if best not in taken and values[best] > values[0]:
+        if best not in taken and values[best] >= CLEARLY * values[0]:
             taken.add(best)
             yield best, purpose
+    for number, pick in enumerate(picks):
+        if number not in taken and pick.tok_s >= max(QUICK_TOK_S, CLEARLY * picks[0].tok_s):
+            yield number, BALANCED
+            return
 
 
 def _reachable_context(judgement: Judgement) -> float:
@@ -224,20 +212,45 @@ def _with_longest_context(judgement: Judgement) -> Judgement:
         return judgement
     cache_type = judgement.settings.cache_type_k
     longer = judge(model, machine, Request(context_tokens=tokens, cache_type_k=cache_type), remedies=False)
-    return replace(longer, reasons=(*longer.reasons, f"{tokens} tokens of context are the most that fit."))
+    reason = f"{format_context(tokens)} of context is the most that fits, or all it was trained for."
+    return replace(longer, reasons=(*longer.reasons, reason))
 
 
-def _why(option: _Option, judgement: Judgement, best: _Option) -> Iterator[str]:
+def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
     quality = option.candidate.quality
     if quality.has_evidence:
         yield (
-            f"Ability {quality.score:.0f} (80 % interval {quality.low:.0f} to {quality.high:.0f}, "
-            f"evidence grade {quality.grade}: {quality.basis})."
+            f"Ability {quality.score:.0f} of 100 (80 % interval {quality.low:.0f} to {quality.high:.0f}): "
+            f"{quality.basis}."
         )
     else:
-        yield f"No direct evidence of quality (grade {quality.grade}): ranked by size and family."
-    if option is not best and best.key - option.key < TIE_POINTS:
+        yield f"No direct evidence of quality ({quality.basis}): ranked by size and family."
+    if option is not best and abs(best.key - option.key) < TIE_POINTS:
         yield f"Within {TIE_POINTS:.0f} points of the first: a tie, let speed and context decide."
-    if judgement.verdict == FITS_GPU:
-        yield f"{option.quant} is the largest file type whose weights and cache stay on the GPU."
+    if option.candidate.native_quant == option.quant:
+        yield f"{option.quant} is the type it was trained in: nothing is lost."
+    else:
+        yield f"{option.quant} costs {_points(option.loss_points)} of that."
     yield from judgement.reasons
+    if judgement.verdict != FITS_GPU and judgement.speed is None:
+        yield "How fast it is depends on the bandwidth of the RAM, which is not known."
+
+
+def _points(points: float) -> str:
+    """A loss is a judgement over measurements: no decimals."""
+    return "less than a point" if points < 0.75 else f"about {points:.0f} point{'s' if points >= 1.5 else ''}"
+
+
+__all__ = [
+    "ALTERNATIVE",
+    "BALANCED",
+    "BEST_QUALITY",
+    "FASTEST",
+    "LONGEST_CONTEXT",
+    "QUANT_LADDER",
+    "Candidate",
+    "Goal",
+    "Quality",
+    "Recommendation",
+    "recommend",
+]
