@@ -36,10 +36,10 @@ def add_from_header(header: GgufHeader, model_id: str, source: str, *, force: bo
     """Write a row for the model and return the file it stands in, one file a model.
 
     The row keeps the numbers of the header and the folded tensor list, so that a model works whose
-    architecture has no layout here. ``source`` says where the header was read. The file appears whole or not
-    at all. Raises UsageError for an id that is known already (unless ``force``) or is no id,
-    NotModelledError for an architecture whose memory rules are not known, LlmfitError where the folder cannot
-    be written.
+    architecture has no layout here. ``source`` says where the header was read; a model of ``hf:OWNER/REPO``
+    is also started from there. The file appears whole or not at all. Raises UsageError for an id that is
+    known already (unless ``force``) or is no id, NotModelledError for an architecture whose memory rules are
+    not known, LlmfitError where the folder cannot be written.
     """
     known = model_id in overlay().models or model_id in loader.bundled_lines(loader.MODELS)
     if known and not force:
@@ -67,6 +67,7 @@ def _row(header: GgufHeader, model_id: str, source: str) -> Mapping[str, object]
             "active": active_parameters(shape, header.tensors),
         },
         "context_length": shape.context_train_tokens,
+        "gguf_repos": [source.removeprefix("hf:").split(":")[0]] if source.startswith("hf:") else [],
         "sources": [printable(source, 500)],
         "header": {
             "metadata": _kept_metadata(header.metadata, shape.architecture),

@@ -240,5 +240,9 @@ def _unknown(name: str) -> UsageError:
     wanted = gpu_key(split_memory_size(name)[0]) or name
     close = tuple(dict.fromkeys(shown for key, shown in names.items() if wanted and wanted in key))[:5]
     close = close or nearest(wanted, names)
-    hint = f"Did you mean {one_of(close)}?" if close else "List the known ones with: llmfit catalog list gpus"
+    hint = (
+        f"Did you mean {one_of(close)}?"
+        if close
+        else "Write a name like RTX 3090, RX 7900 XTX or M4 Max 64GB."
+    )
     return UsageError(f"GPU {printable(name, 80)!r}", "not in the catalogue", hint)

@@ -59,6 +59,17 @@ def test_another_quantisation_of_an_added_model_is_mixed(tmp_path: Path) -> None
     assert larger.file_bytes_source.startswith("computed")
 
 
+def test_a_model_of_the_hub_is_started_from_there(tmp_path: Path) -> None:
+    header = header_of("lfm2-1.2b.Q4_K_M", tmp_path)
+    add_from_header(header, "test/hub", "hf:LiquidAI/LFM2-1.2B-GGUF:Q4_K_M")
+    add_from_header(header, "test/file", "LFM2-1.2B-Q4_K_M.gguf")
+    assert build_model(find_model("test/hub"), "Q4_K_M").launch_args == (
+        "-hf",
+        "LiquidAI/LFM2-1.2B-GGUF:Q4_K_M",
+    )
+    assert build_model(find_model("test/file"), "Q4_K_M").launch_args == ("-m", "file-Q4_K_M.gguf")
+
+
 @pytest.mark.parametrize("known", ["test/one", "openai/gpt-oss-20b"])
 def test_a_known_id_is_replaced_by_force_only(known: str, tmp_path: Path) -> None:
     header = header_of("lfm2-1.2b.Q4_K_M", tmp_path)
