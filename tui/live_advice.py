@@ -92,5 +92,8 @@ def _quality(model_id: str) -> Quality | None:
     found = quality_of(model_id, "general")
     if found is None:
         return None
-    sources = tuple(f"{source.text} ({source.kind}, {source.n_scores} scores)" for source in found.sources)
+    sources = tuple(
+        f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
+        for source in found.sources
+    )
     return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)

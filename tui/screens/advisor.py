@@ -73,7 +73,8 @@ class AdvisorScreen(Screen[None]):
         self.use_case = "general"
         self.context_tokens: int | None = None
         self.search_text = ""
-        self.thinking = False
+        self.thinking = True
+        self._looking_for_help = False
         self._ticket = 0
         self._typing: Timer | None = None
         self._resting: Timer | None = None
@@ -103,9 +104,15 @@ class AdvisorScreen(Screen[None]):
         self.query_one("#settings-box").border_title = "Settings, one by one"
         self.query_one("#search", Input).display = False
         self._draw_heading()
+        self.query_one(WhyPanel).problem = "Working out what fits here, tensor by tensor…"
         self.query_one(PicksTable).focus()
         # The first paint goes before the imports and probes, which would share its processor.
         self.call_after_refresh(self.action_look_again)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was asked has been answered."""
+        return not self.thinking and not self._looking_for_help
 
     # ---------------------------------------------------------------- asking
 
@@ -130,6 +137,8 @@ class AdvisorScreen(Screen[None]):
         else:
             self.query_one(MachinePanel).problem = str(message.error)
             self.query_one(WhyPanel).problem = "Without a machine there is nothing to fit. F5 tries again."
+            self.thinking = False
+            self._draw_heading()
 
     def ask(self) -> None:
         """Answers the current question anew; an answer to an older one is dropped when it comes."""
@@ -169,11 +178,11 @@ class AdvisorScreen(Screen[None]):
             title.append(f"   {machine_line(self.machine)}", "not bold")
             title.append("   simulated" if self.machine.simulated else "", "not bold italic")
         self.query_one("#title", Static).update(title)
-        question = Text(f"{self._question_text()} · {_context_text(self.context_tokens)}", "bold")
+        question = Text(self._question_text(), "bold")
         if self.search_text and found is not None:
-            question.append(f"   {found} found", "not bold")
-            if not_modelled:
-                question.append(f", {len(not_modelled)} not modelled", "not bold")
+            question.append(f" · {found} found", "not bold")
+            question.append(f", {len(not_modelled)} not modelled" if not_modelled else "", "not bold")
+        question.append(f" · {_context_text(self.context_tokens)}")
         if self.thinking:
             question.append("   thinking…", "not bold italic")
         question.truncate(self.app.size.width - 2, overflow="ellipsis")
@@ -181,7 +190,7 @@ class AdvisorScreen(Screen[None]):
 
     def _question_text(self) -> str:
         if self.search_text:
-            return f"Search “{printable(self.search_text, 24)}”, smallest first"
+            return f"Search “{printable(self.search_text, 24)}”"
         return f"What to run: {self.use_case} use"
 
     # ---------------------------------------------------------------- the pick under the cursor
@@ -203,7 +212,7 @@ class AdvisorScreen(Screen[None]):
         if pick is why.pick:
             return
         why.pick = pick
-        self.query_one(MemoryView).memory = pick.judgement.memory if pick else None
+        self.query_one(MemoryView).judgement = pick.judgement if pick else None
         self.query_one(SettingsView).pick = pick
         self.query_one(CommandPreview).pick = pick
         for box in ("#why-box", "#bytes-box", "#settings-box"):
@@ -213,7 +222,8 @@ class AdvisorScreen(Screen[None]):
     def _look_for_help_soon(self, pick: Pick | None) -> None:
         if self._resting is not None:
             self._resting.stop()
-        if pick is not None and not pick.looked_for_help and not _is_all_on_gpus(pick):
+        self._looking_for_help = pick is not None and not pick.looked_for_help and not _is_all_on_gpus(pick)
+        if pick is not None and self._looking_for_help:
             self._resting = self.set_timer(RESTING_PAUSE_S, lambda: self._look_for_help(pick))
 
     def _look_for_help(self, pick: Pick) -> None:
@@ -282,7 +292,6 @@ class AdvisorScreen(Screen[None]):
         with search.prevent(Input.Changed):
             search.value = ""
         search.display = False
-        self.set_class(False, "-searching")
         self.query_one(PicksTable).focus()
         return had_text
 
@@ -296,7 +305,6 @@ class AdvisorScreen(Screen[None]):
         text = self.query_one("#search", Input).value.strip()
         if text != self.search_text:
             self.search_text = text
-            self.set_class(bool(text), "-searching")
             self.ask()
 
     @on(Input.Submitted, "#search")

@@ -18,7 +18,7 @@ from llmfit.tui.messages import Pick
 from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.memory_view import MemoryView, device_label
 from llmfit.tui.widgets.settings_view import SettingsView
-from llmfit.tui.widgets.why_panel import WhyPanel
+from llmfit.tui.widgets.why_panel import evidence_text, why_text
 
 
 class DetailsScreen(ModalScreen[None]):
@@ -44,21 +44,20 @@ class DetailsScreen(ModalScreen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def _sections(self) -> Iterator[Widget]:
-        why, memory, settings = WhyPanel(), MemoryView(), SettingsView()
-        why.set_reactive(WhyPanel.pick, self.pick)
-        memory.set_reactive(MemoryView.memory, self.pick.judgement.memory)
-        settings.set_reactive(SettingsView.pick, self.pick)
-        yield why
+        yield Static(why_text(self.pick))
         yield Static("Where the bytes go (GiB = 2^30 bytes)", classes="heading")
-        yield memory
+        yield MemoryView()
         yield Static(_devices(self.pick))
         yield Static("Settings, one by one", classes="heading")
-        yield settings
-        command = CommandPreview(id="details-command")
-        command.set_reactive(CommandPreview.pick, self.pick)
-        yield command
+        yield SettingsView()
+        yield CommandPreview(id="details-command")
+        yield Static("Where the numbers come from", classes="heading")
+        yield Static(evidence_text(self.pick))
 
     def on_mount(self) -> None:
+        self.query_one(MemoryView).judgement = self.pick.judgement
+        self.query_one(SettingsView).pick = self.pick
+        self.query_one(CommandPreview).pick = self.pick
         self.query_one("#details").focus()
 
     def action_close(self) -> None:

@@ -50,4 +50,4 @@ def command_text(pick: Pick | None) -> str:
 def _no_command(pick: Pick) -> Text:
     from llmfit.tui.cli.render import verdict_text
 
-    return Text(f"No command: it {verdict_text(pick.judgement).removeprefix('✗ ')}.", "red")
+    return Text().append(f"No command: it {verdict_text(pick.judgement).removeprefix('✗ ')}.", "bold red")

@@ -33,7 +33,7 @@ def held_bytes(device: DeviceMemory) -> int:
     return max(0, device.capacity_bytes - device.free_bytes)
 
 
-def estimate_bar(device: DeviceMemory, width: int) -> Text:
+def estimate_bar(device: DeviceMemory, missing_bytes: int, width: int) -> Text:
     """One line of ``width`` cells: what others hold, the parts of the estimate, then what stays free.
 
     A device that is too small is drawn to the scale of what is needed, and the missing part as ``!``.
@@ -45,10 +45,10 @@ def estimate_bar(device: DeviceMemory, width: int) -> Text:
     for (_, glyph, style), size_bytes in zip(PARTS, part_sizes(device), strict=True):
         position = _extend(bar, glyph, style, position, size_bytes * scale)
     bar.append(FREE_GLYPH * max(0, width - round(position)), "dim")
-    if device.shortfall_bytes:
-        over = max(1, round(device.shortfall_bytes * scale))
-        bar.right_crop(min(over, width))
-        bar.append(OVER_GLYPH * min(over, width), "bold red")
+    if missing_bytes:
+        over = min(width, max(1, round(missing_bytes * scale)))
+        bar.right_crop(over)
+        bar.append(OVER_GLYPH * over, "bold red")
     return bar
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -19,7 +20,8 @@ from llmfit.tui.widgets.memory_bar import (
 )
 
 if TYPE_CHECKING:
-    from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+    from llmfit.advisor.memory.breakdown import DeviceMemory
+    from llmfit.advisor.recommend.judgement import Judgement
 
 MIN_BAR_WIDTH = 6
 MAX_BAR_WIDTH = 48
@@ -28,36 +30,52 @@ _GAP = "  "
 
 
 class MemoryView(Static):
-    """Draws a MemoryEstimate to the width it has."""
+    """Draws the memory of a judgement to the width it has."""
 
-    memory: reactive[MemoryEstimate | None] = reactive(None)
+    judgement: reactive[Judgement | None] = reactive(None)
 
-    def watch_memory(self) -> None:
+    def watch_judgement(self) -> None:
         self._draw()
 
     def on_resize(self) -> None:
         self._draw()
 
     def _draw(self) -> None:
-        self.update(Text("") if self.memory is None else memory_text(self.memory, self.content_size.width))
+        width = self.content_size.width
+        self.update(Text("") if self.judgement is None else memory_text(self.judgement, width))
 
 
-def memory_text(memory: MemoryEstimate, width: int) -> Text:
+def memory_text(judgement: Judgement, width: int) -> Text:
     """A head that is the legend as well, a line a device, and what is missing; GiB throughout."""
-    rows = [[device_label(device), *_sizes(device), _total(device)] for device in memory.devices]
+    devices = judgement.memory.devices
+    missing = missing_by_device(judgement)
+    rows = [[device_label(device), *_sizes(device), _total(device, missing)] for device in devices]
     head = ["", *(f"{glyph} {name}" for name, glyph, _ in PARTS), "total of free"]
     if _width_of([head, *rows]) > width:
         head = ["", *(_SHORT_NAMES.get(name, name) for name, _, _ in PARTS), "total/free"]
-        rows = [[device_label(d), *_sizes(d), _total(d).replace(" of ", "/")] for d in memory.devices]
+        rows = [[*row[:-1], row[-1].replace(" of ", "/")] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     room = width - _width_of([head, *rows]) - len(_GAP)
     bar_width = min(room, MAX_BAR_WIDTH) if room >= MIN_BAR_WIDTH else 0
     lines = [_line(head, widths, Text(" " * bar_width), "dim")]
-    for device, row in zip(memory.devices, rows, strict=True):
-        style = "bold red" if device.shortfall_bytes else ""
-        lines.append(_line(row, widths, estimate_bar(device, bar_width), style))
-    lines += _notes(memory, bar_width > 0)
+    for device, row in zip(devices, rows, strict=True):
+        missing_bytes = missing.get(row[0], 0)
+        bar = estimate_bar(device, missing_bytes, bar_width)
+        lines.append(_line(row, widths, bar, "bold red" if missing_bytes else ""))
+    lines += _notes(devices, missing, bar_width > 0)
     return Text("\n").join(lines)
+
+
+def missing_by_device(judgement: Judgement) -> dict[str, int]:
+    """Bytes that each device lacks, by its label: the same figures that the verdict rests on."""
+    from llmfit.advisor.memory.fitting_budget import machine_budgets
+
+    if judgement.fits:
+        return {}
+    budgets, memory = machine_budgets(judgement.machine), judgement.memory
+    missing = {device_label(device): budgets.card_shortfall_bytes(device) for device in memory.gpus}
+    missing[device_label(memory.host)] = budgets.ram_shortfall_bytes(memory)
+    return {label: size_bytes for label, size_bytes in missing.items() if size_bytes}
 
 
 def device_label(device: DeviceMemory) -> str:
@@ -69,9 +87,9 @@ def _sizes(device: DeviceMemory) -> list[str]:
     return [gib(size_bytes) for size_bytes in part_sizes(device)]
 
 
-def _total(device: DeviceMemory) -> str:
+def _total(device: DeviceMemory, missing: Mapping[str, int]) -> str:
     free = "?" if device.free_bytes is None else gib(device.free_bytes)
-    return f"{'✗ ' if device.shortfall_bytes else ''}{gib(device.total_bytes)} of {free}"
+    return f"{'✗ ' if device_label(device) in missing else ''}{gib(device.total_bytes)} of {free}"
 
 
 def gib(size_bytes: int) -> str:
@@ -97,17 +115,16 @@ def _line(cells: list[str], widths: list[int], bar: Text, style: str) -> Text:
     return line
 
 
-def _notes(memory: MemoryEstimate, with_bar: bool) -> list[Text]:
+def _notes(devices: Sequence[DeviceMemory], missing: Mapping[str, int], with_bar: bool) -> list[Text]:
     """What is missing where, and the glyphs that the head does not explain."""
     notes = []
-    short = [device for device in memory.devices if device.shortfall_bytes]
-    if short:
-        missing = ", ".join(f"{device_label(device)} {gib(device.shortfall_bytes)}" for device in short)
-        notes.append(Text(f"✗ missing GiB, with the margin for doubt: {missing}", "red"))
+    if missing:
+        amounts = ", ".join(f"{label} {gib(size_bytes)}" for label, size_bytes in missing.items())
+        notes.append(Text(f"✗ missing, margins counted: {amounts}", "bold red"))
     glyphs = [f"{FREE_GLYPH} stays free"]
-    if any(held_bytes(device) for device in memory.devices):
+    if any(held_bytes(device) for device in devices):
         glyphs.insert(0, f"{OTHERS_GLYPH} held by other programs")
-    if short:
+    if missing:
         glyphs.append(f"{OVER_GLYPH} missing")
     if with_bar:
         notes.append(Text("  ".join(glyphs), "dim"))

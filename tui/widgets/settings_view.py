@@ -14,7 +14,7 @@ from llmfit.advisor.text import printable
 if TYPE_CHECKING:
     from llmfit.tui.messages import Pick
 
-_LONGEST_FLAG = 26
+_LONGEST_FLAG = 22
 
 
 class SettingsView(Static):
@@ -27,15 +27,17 @@ class SettingsView(Static):
 
 
 def settings_table(pick: Pick) -> Table | Text:
-    """Two aligned columns; the second wraps under itself."""
+    """Two aligned columns; the second wraps under itself and takes in values too long for the first."""
     from llmfit.tui.flag_texts import explained_flags
 
     rows = list(explained_flags(pick.judgement))
     if not rows:
         return Text("No settings: it does not run on this machine.", "dim")
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, max_width=_LONGEST_FLAG, overflow="ellipsis")
-    table.add_column(ratio=1)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
     for flag, meaning in rows:
-        table.add_row(Text(printable(flag), "bold"), Text(meaning))
+        name, _, value = flag.partition(" ")
+        shown, text = (flag, meaning) if len(flag) <= _LONGEST_FLAG else (name, f"{value}: {meaning}")
+        table.add_row(Text(printable(shown), "bold"), Text(printable(text)))
     return table

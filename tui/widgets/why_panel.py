@@ -32,13 +32,13 @@ class WhyPanel(Static):
 
     def _draw(self) -> None:
         if self.pick is not None:
-            self.update(why_text(self.pick))
+            self.update(Text("\n\n").join([why_text(self.pick), evidence_text(self.pick)]))
         else:
             self.update(Text(printable(self.problem)))
 
 
 def why_text(pick: Pick) -> Text:
-    """The verdict and the purpose, then one paragraph a reason, what would help, then the evidence."""
+    """The verdict and the purpose, then one paragraph a reason, what would help, what to mind."""
     from llmfit.tui.cli.render import verdict_text
 
     judgement = pick.judgement
@@ -49,7 +49,6 @@ def why_text(pick: Pick) -> Text:
     lines += [Text(printable(reason)) for reason in pick.why or judgement.reasons]
     lines += _help_lines(pick)
     lines += [_labelled("Mind", warning.text, "yellow") for warning in judgement.warnings]
-    lines += [_labelled(label, text, "dim") for label, text in evidence(pick)]
     return Text("\n").join(lines)
 
 
@@ -77,6 +76,11 @@ def _help_lines(pick: Pick) -> Iterator[Text]:
         yield Text("Looking for what would help…", "dim italic")
 
 
+def evidence_text(pick: Pick) -> Text:
+    """Where the numbers come from, a line each."""
+    return Text("\n").join([_labelled(label, text, "dim") for label, text in evidence(pick)])
+
+
 def evidence(pick: Pick) -> Iterator[tuple[str, str]]:
     """(what, where it comes from) for the figures of a pick."""
     from llmfit.advisor.units import format_gib
@@ -94,10 +98,10 @@ def evidence(pick: Pick) -> Iterator[tuple[str, str]]:
             f"tok/s by bandwidth, limited by {speed.limited_by}.",
         )
     if pick.quality is not None:
-        sources = pick.quality.sources
-        more = f" and {len(sources) - MAX_SOURCES} more" if len(sources) > MAX_SOURCES else ""
-        if sources:
-            yield "Scores", "; ".join(sources[:MAX_SOURCES]) + more + "."
+        for source in pick.quality.sources[:MAX_SOURCES]:
+            yield "Scores", source
+        if len(pick.quality.sources) > MAX_SOURCES:
+            yield "Scores", f"and {len(pick.quality.sources) - MAX_SOURCES} more sources"
 
 
 def _labelled(label: str, text: str, style: str) -> Text:
