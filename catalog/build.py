@@ -59,18 +59,6 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
     )
 
 
-def rough_weights_bytes(entry: CatalogModel, quant: str) -> int | None:
-    """About what the weights take, without laying out a tensor: to leave out early what is far too large.
-
-    Parameters times the median bits per weight of the file type; small models with large vocabularies take
-    up to a quarter more. None for a file type that nobody measured.
-    """
-    row = loader.quantization_rows().get(file_type(quant).name)
-    bits = cast("Mapping[str, Mapping[str, float]]", row["bits_per_weight"]) if row else {}
-    computed = bits.get("computed")
-    return None if computed is None else round(entry.parameters.text * computed["median"] / 8)
-
-
 def default_quantization(entry: CatalogModel) -> str:
     """What to take where nobody asked: the file's own, the format a model was trained in, else Q4_K_M."""
     own = _own_quantization(entry)

@@ -14,7 +14,7 @@ from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB
 from llmfit.catalog import loader
 from llmfit.catalog.overlay import Overlay, overlay
-from llmfit.catalog.search import contains_words, nearest, one_of
+from llmfit.catalog.search import nearest, one_of
 
 _MARKS = re.compile(r"\((?:r|tm)\)|®|™", re.IGNORECASE)
 _SIZE = re.compile(r"(?<![a-z0-9])(\d+)\s*(?:gb|gib|g)(?![a-z0-9])")
@@ -116,11 +116,6 @@ def _shortfall(facts: GpuFacts, memory_bytes: int | None) -> float:
 def _surplus(facts: GpuFacts, memory_bytes: int) -> float:
     """How far the memory is above the nearest size sold."""
     return min((abs(memory_bytes / size - 1) for size in facts.memory_bytes_options), default=0.0)
-
-
-def search_gpus(text: str) -> tuple[GpuFacts, ...]:
-    """The cards whose names contain every word of ``text``."""
-    return tuple(facts for facts in list_gpus() if contains_words(text, [facts.name, *facts.driver_names]))
 
 
 def _named(name: str) -> tuple[GpuFacts, ...]:

@@ -1,8 +1,8 @@
 """How good a model is, by evidence, and what quantising it costs: for ranking, never as a fact of one task.
 
 The abilities come from one fit over published benchmark scores (``ability_sources.json`` states the method).
-They are true to a few points at best, so two models less than TIE_POINTS apart are a tie, and the lower end
-of the interval ranks: an untested model with a wide interval does not pass a tested one.
+They are true to a few points at best. How they rank models is the business of ``advisor.recommend``: the
+lower end of the interval counts, untested models stand behind tested ones, and small gaps are ties.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import cast
 
 from llmfit.catalog import loader
 
-TIE_POINTS = 6
-"""Below this gap the higher model wins an unseen benchmark of the use in 60 to 72 % of cases (82 % above)."""
 TESTED_GRADES = ("A", "B", "C")
 _ABILITY_OF_USE = {
     "general": "general",
@@ -168,18 +166,6 @@ def cache_loss(cache_type: str) -> QualityLoss | None:
     return _CACHE_LOSS.get(cache_type)
 
 
-def ranking_key(
-    quality: Quality, weights: QualityLoss | None, cache: QualityLoss | None
-) -> tuple[bool, float]:
-    """Larger is better: tested before untested, then the lower end of the ability less what is lost.
-
-    An unknown loss counts as the worst one known, so that it never lifts a model.
-    """
-    lost = sum(_WORST_POINTS if loss is None else loss.points for loss in (weights, cache))
-    return quality.is_tested, quality.lo80 - lost
-
-
-_WORST_POINTS = 45.0
 _CACHE_LOSS = {
     "f32": QualityLoss(0.0, "the precision that the reference was measured in, or better"),
     "f16": QualityLoss(0.0, "the precision that the reference was measured in"),

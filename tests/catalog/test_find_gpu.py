@@ -14,7 +14,6 @@ from llmfit.catalog.gpus import (
     list_gpus,
     lookup_gpu,
     match_driver_name,
-    search_gpus,
     split_memory_size,
 )
 from llmfit.catalog.overlay import overlay
@@ -148,11 +147,6 @@ def test_split_memory_size() -> None:
     assert split_memory_size("RTX 3060 8 GiB") == ("RTX 3060", 8 * GIB)
     assert split_memory_size("RTX 3060") == ("RTX 3060", None)
     assert split_memory_size("GB10") == ("GB10", None)
-
-
-def test_search() -> None:
-    assert {facts.id for facts in search_gpus("5090 laptop")} == {"nvidia-geforce-rtx-5090-mobile"}
-    assert len(search_gpus("")) == len(list_gpus())
 
 
 def test_shader_rate_stands_in_where_there_are_no_matrix_units() -> None:
