@@ -101,6 +101,7 @@ _FAMILIES: dict[str, Family] = {
     ),
     "deepseek2": Family(routing=_DECLARED),
     "hy_v3": Family(routing=_DECLARED, crop="after norm"),
+    **dict.fromkeys(("rwkv6", "rwkv7"), Family(layer_norm=True)),
     "olmo": Family(layer_norm=True, bare_norms=True),
     "maincoder": Family(norm_after_rope=True),
     "phimoe": Family(q_scale=True, residual_first="second"),
@@ -139,7 +140,7 @@ _CHECKED_NAMES = """
     mamba2 mellum mimo2 minicpm minimax-m2 mistral3 mistral4 nemotron nemotron_h nemotron_h_moe olmo
     olmo2 olmoe orion paddleocr pangu-embedded phi2 phi3 phimoe qwen2 qwen2moe qwen2vl qwen3 qwen35
     qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe seed_oss smollm3 stablelm starcoder2 step35
-    xverse
+    rwkv6 rwkv7 plamo2 xverse
 """
 CHECKED = frozenset(_CHECKED_NAMES.split())
 """Architectures whose buffers came out byte for byte as llama.cpp's own, in every setting tried."""

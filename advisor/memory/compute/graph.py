@@ -12,8 +12,9 @@ from llmfit.advisor.memory.compute.families import Family, family_of
 from llmfit.advisor.memory.compute.gemma import AltUp, PerLayerInput, gemma3n_layer, gemma4_layer
 from llmfit.advisor.memory.compute.kimi import kimi_delta_attention
 from llmfit.advisor.memory.compute.latent import SparseIndex, latent_attention
-from llmfit.advisor.memory.compute.mamba import mamba, mamba2
+from llmfit.advisor.memory.compute.mamba import mamba, mamba2, plamo2_mamba
 from llmfit.advisor.memory.compute.recurrent import Recurrence, short_convolution
+from llmfit.advisor.memory.compute.rwkv import RwkvLayers
 from llmfit.advisor.memory.compute.tensor import Tensor
 from llmfit.advisor.memory.compute.transformer import Inputs, attention, feed_forward, layer_norm
 from llmfit.advisor.model.shape import LayerKind
@@ -21,6 +22,7 @@ from llmfit.advisor.model.shape import LayerKind
 _RECURRENT = {
     "mamba": mamba,
     "mamba2": mamba2,
+    "plamo2": plamo2_mamba,
     "delta net": delta_net,
     "kda": kimi_delta_attention,
     "shortconv": short_convolution,
@@ -44,6 +46,8 @@ class ModelGraph:
         self.per_layer: PerLayerInput | None = None
         self.altup: AltUp | None = None
         self.states = Recurrence(builder) if shape.state is not None else None
+        is_rwkv = shape.state is not None and shape.state.kind == "rwkv"
+        self.rwkv = RwkvLayers(self.states) if is_rwkv and self.states is not None else None
         self.caches = Attention(builder, latent=shape.mla is not None)
         self.sparse = SparseIndex(builder, shape.indexer) if shape.indexer and shape.mla else None
 
@@ -56,6 +60,9 @@ class ModelGraph:
             mixed=family.mixed_input,
         )
         self._prepare(cur)
+        if self.rwkv is not None:
+            norm = self.b.need("token_embd_norm.weight")
+            cur = self.b.norm(cur, norm, bias=self.b.weight("token_embd_norm.bias"), kind="norm")
         if self.altup is not None:
             cur = self.altup.spread(cur)
         last = layers[-1]
@@ -78,6 +85,8 @@ class ModelGraph:
 
     def layer(self, layer: int, x: Tensor, *, crop: bool) -> Tensor:
         b, family = self.b, self.family
+        if self.rwkv is not None:
+            return self.rwkv.layer(layer, x, self.inputs.out_rows if crop else None)
         if self.altup is not None and self.per_layer is not None:
             return gemma3n_layer(b, self.caches, self.inputs, layer, x, self.per_layer, self.altup)
         if b.shape.architecture == "gemma4":

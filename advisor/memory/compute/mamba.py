@@ -70,15 +70,16 @@ def _scan(
     dt: Tensor,
     keys: Tensor,
     queries: Tensor,
+    decay: Tensor | None = None,
 ) -> Tensor:
     """The selective scan, reading the states where they lie and writing the new ones back."""
     width, heads, size = sizes
     store = r.scan_store(layer)
-    decay = _plain(r, layer, "ssm_a")
+    decays = _plain(r, layer, "ssm_a") if decay is None else decay
 
     def reader(states: Tensor, rows: Tensor) -> Tensor:
         state = ops.reshape(states, size, width, heads, store.ne[1])
-        return ops.ssm_scan(state, x, dt, decay, keys, queries, rows, r.snapshots)
+        return ops.ssm_scan(state, x, dt, decays, keys, queries, rows, r.snapshots)
 
     out = r.load(store, reader)
     elements = size * width * heads
@@ -122,3 +123,35 @@ def _dt_b_c(
     parts = zip((dt, keys, queries), ("dt", "b", "c"), strict=True)
     dt, keys, queries = (b.norm(one, b.of(layer, f"ssm_{name}_norm")) for one, name in parts)
     return dt, keys, queries
+
+
+def plamo2_mamba(r: Recurrence, layer: int, x: Tensor) -> Tensor:
+    """PLaMo 2's mixer: Mamba with heads and z beside x in every head (src/models/plamo2.cpp)."""
+    b, s, n, seqs = r.b, r.state, r.n_seq_tokens, r.n_seqs
+    heads, inner, size = s.time_step_rank, s.inner_size, s.state_size
+    width, rank = inner // heads, max(64, b.shape.n_embd // 16)
+    store = r.conv_store(layer)
+    loaded = r.load(store)
+    zx = ops.mul_mat(b.need(f"blk.{layer}.ssm_in.weight"), r.sequences(x))
+    zx = ops.cont(ops.permute(zx, 0, 2, 1, 3), 2 * width, heads, n, seqs)
+    value, z = (ops.view(zx, (width, heads, n, seqs), *zx.nb[1:4]) for _ in range(2))
+    value = ops.cont(value, inner, n, seqs)
+    kernel = b.need(f"blk.{layer}.ssm_conv1d.weight")
+    value = _convolve_loaded(r, layer, value, inner, kernel, store, loaded)
+    joined = ops.mul_mat(b.need(f"blk.{layer}.ssm_x.weight"), value)
+    keys, queries = (ops.view(joined, (size, n, seqs), *joined.nb[1:3]) for _ in range(2))
+    dt = ops.view(joined, (rank, n, seqs), *joined.nb[1:3])
+    keys, queries, dt = (
+        b.norm(one, b.of(layer, f"ssm_{name}_norm", ""))
+        for one, name in zip((keys, queries, dt), ("b", "c", "dt"), strict=True)
+    )
+    dt = b.linear(layer, "ssm_dt", dt)
+    parts = ops.view(value, (width, heads, n, seqs), 4 * width, 4 * inner, 4 * inner * n)
+    keys, queries = (ops.view(one, (size, 1, n, seqs), 4 * size, *one.nb[1:3]) for one in (keys, queries))
+    decay = ops.reshape(_plain(r, layer, "ssm_a"), 1, heads)
+    out = _scan(r, layer, (width, heads, size), parts, dt, keys, queries, decay)
+    y = ops.view(out, (width, heads, n, seqs), 4 * width, 4 * inner, 4 * inner * n)
+    y = ops.add(y, ops.mul(parts, ops.reshape(_plain(r, layer, "ssm_d"), 1, heads)))
+    y = ops.glu(ops.cont(z), y)
+    y = b.linear(layer, "ssm_out", ops.view(y, (inner, n, seqs), *y.nb[2:4]))
+    return ops.reshape(y, y.ne[0], n * seqs)
