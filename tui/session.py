@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from llmfit.advisor.errors import LlmfitError, UsageError
+from llmfit.advisor.errors import GgufError, UsageError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
+from llmfit.advisor.recommend.judgement import FITS_GPU
 from llmfit.advisor.recommend.ranking import QUANT_LADDER, Candidate, Goal, Quality, Recommendation, recommend
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
@@ -198,7 +198,10 @@ def _file_model(named: str, quant: str | None) -> Model:
         raise UsageError("--quant", "a file has the file type it has", "Leave it out.")
     files = read_model_files(Path(named).expanduser())
     first = files.paths[0]
-    return model_from_header(files.header, first.name.removesuffix(".gguf"), ("-m", str(first)))
+    try:
+        return model_from_header(files.header, first.name.removesuffix(".gguf"), ("-m", str(first)))
+    except GgufError as error:
+        raise GgufError(first.name, f"{error.what}: {error.why}", error.hint) from error
 
 
 def _spec_choice(spec: object, quant: object) -> ModelChoice:
@@ -290,25 +293,3 @@ def _loss_points(quant: str, candidate: Candidate) -> float:
     trained_in_it = candidate.native_quant == quant
     loss = quality_loss(quant, candidate.n_parameters, is_moe=candidate.is_moe, trained_in_it=trained_in_it)
     return UNMEASURED_LOSS_POINTS if loss is None else loss.points
-
-
-# ---------------------------------------------------------------- the app's questions
-
-
-def search_judgements(
-    machine: Machine, text: str, context_tokens: int | None, limit: int
-) -> tuple[Judgement, ...]:
-    """Every catalogue model that the words of ``text`` describe, judged here, those that fit first."""
-    from llmfit.catalog.build import build_model
-    from llmfit.catalog.models import search_models
-
-    request = Request(context_tokens=context_tokens)
-    judgements = []
-    for entry in search_models(text)[:limit]:
-        choice = ModelChoice(partial(build_model, entry), None, None, entry.parameters.text)
-        try:
-            model = choice.best_for(machine, request)
-            judgements.append(judge(model, machine, request, variants=choice.variants))
-        except LlmfitError:
-            continue  # not modelled: llmfit estimate says why, a list of what runs does not need it
-    return tuple(sorted(judgements, key=lambda judgement: judgement.verdict == DOES_NOT_FIT))

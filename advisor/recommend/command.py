@@ -45,8 +45,22 @@ def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: M
 
 
 def shell_command(argv: Sequence[str]) -> str:
-    """One line, quoted for a POSIX shell."""
-    return shlex.join(argv)
+    """One line to copy, quoted for the shell; what cannot be seen is written as bash and zsh read it."""
+    return " ".join(map(_quoted, argv))
+
+
+def _quoted(argument: str) -> str:
+    if argument.isprintable():
+        return shlex.quote(argument)
+    return "$'" + "".join(map(_visible, argument)) + "'"
+
+
+def _visible(character: str) -> str:
+    if character in "'\\":
+        return "\\" + character
+    if character.isprintable():
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _device_args(settings: LaunchSettings, machine: Machine) -> list[str]:

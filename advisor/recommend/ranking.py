@@ -71,7 +71,8 @@ class _Pick:
 
 def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> tuple[Recommendation, ...]:
     """The best ``goal.limit`` models, one a family, each with its purpose; best quality first."""
-    if goal.use_case == "long-context" and goal.context_tokens is None:
+    context_is_open = goal.context_tokens is None
+    if goal.use_case == "long-context" and context_is_open:
         goal = replace(goal, context_tokens=LONG_CONTEXT_TOKENS)
     options = find_options(candidates, machine, goal)
     floors = (goal.min_tok_s,) if goal.min_tok_s is not None else (COMFORTABLE_TOK_S, 0.0)
@@ -79,7 +80,7 @@ def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> 
         choice = _Choice(machine, goal, options, floor_tok_s)
         choice.fill()
         if choice.picks:
-            return _described(choice.picks, goal)
+            return _described(choice.picks, context_is_open)
     return ()
 
 
@@ -155,14 +156,14 @@ class _Choice:
         return None if judgement.verdict == DOES_NOT_FIT else judgement
 
 
-def _described(picks: Sequence[_Pick], goal: Goal) -> tuple[Recommendation, ...]:
+def _described(picks: Sequence[_Pick], context_is_open: bool) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
     purposes = dict(_purposes(picks))
     recommendations = []
     for number, pick in enumerate(picks):
         purpose = purposes.get(number, ALTERNATIVE)
         judgement = pick.judgement
-        if purpose == LONGEST_CONTEXT and goal.context_tokens is None:
+        if purpose == LONGEST_CONTEXT and context_is_open:
             judgement = _with_longest_context(judgement)
         why = tuple(_why(pick.option, judgement, picks[0].option))
         recommendations.append(Recommendation(purpose, why, pick.option.candidate.quality, judgement))
@@ -170,8 +171,11 @@ def _described(picks: Sequence[_Pick], goal: Goal) -> tuple[Recommendation, ...]
 
 
 def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
-    """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it."""
-    taken = {0}
+    """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it.
+
+    Balanced is what is quick and abler than the fastest.
+    """
+    taken, fastest = {0}, 0
     yield 0, BEST_QUALITY
     measures: tuple[tuple[str, Callable[[_Pick], float]], ...] = (
         (FASTEST, lambda pick: pick.tok_s),
@@ -183,7 +187,9 @@ def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
         if best not in taken and values[best] >= CLEARLY * values[0]:
             taken.add(best)
             yield best, purpose
-    for number, pick in enumerate(picks):
+            if purpose == FASTEST:
+                fastest = best
+    for number, pick in enumerate(picks[:fastest]):
         if number not in taken and pick.tok_s >= max(QUICK_TOK_S, CLEARLY * picks[0].tok_s):
             yield number, BALANCED
             return

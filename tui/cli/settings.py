@@ -141,6 +141,10 @@ def _patterns(value: object) -> tuple[str, ...] | None:
         if not isinstance(part, str) or "=" not in part:
             hint = r"Write blk\.1\.ffn_.*=CPU."
             raise UsageError(f"--override-tensor {value!r}", "not REGEX=DEVICE", hint)
+        try:
+            re.compile(part.partition("=")[0])
+        except re.error as error:
+            raise UsageError(f"--override-tensor {part!r}", f"not a pattern: {error}") from None
     return tuple(str(part) for part in parts)
 
 
