@@ -33,7 +33,8 @@ def in_background(
             if message is None or not _posted(owner, message):
                 return
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(run,), name=f"llmfit {job.__qualname__}", daemon=True)
     thread.start()
     return thread
 

@@ -64,7 +64,9 @@ class DetailsScreen(ModalScreen[None]):
         self.dismiss(None)
 
     def action_copy(self) -> None:
-        self.query_one(CommandPreview).copy()
+        command = self.query_one(CommandPreview)
+        command.copy()
+        command.scroll_visible(animate=False)
 
     def action_top(self) -> None:
         self.query_one("#details").scroll_home(animate=False)

@@ -1,0 +1,128 @@
+"""Advice from fixtures: real headers, a simulated machine, no probes; answers can be held back or fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from textual.pilot import Pilot
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.hardware.simulate import simulate_machine
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.ranking import Quality
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
+from llmfit.catalog.build import model_from_header
+from llmfit.catalog.gpus import lookup_gpu
+from llmfit.catalog.sources import read_model_files
+from llmfit.tui.app import LlmfitApp
+from llmfit.tui.messages import NotModelled, Pick
+from llmfit.tui.screens.advisor import AdvisorScreen
+from tests.advisor.model.gguf_builder import sparse_file
+
+MODELS = {
+    "qwen3-32b.Q4_K_M": "best quality",
+    "qwen3-30b-a3b.Q4_K_M": "fastest",
+    "gemma3-27b.Q4_K_M": "longest context",
+    "llama4-scout.Q4_K_M": "alternative",
+}
+TOO_LARGE = "mimo-v2-flash.Q4_K_M"
+PATIENCE = 1500
+
+
+@cache
+def model_of(name: str) -> Model:
+    with TemporaryDirectory() as folder:
+        files = read_model_files(sparse_file(name, Path(folder)))
+    short = name.removesuffix(".Q4_K_M")
+    return model_from_header(files.header, f"someone/{short}", ("-m", f"{short}-Q4_K_M.gguf"))
+
+
+@cache
+def two_cards() -> Machine:
+    return simulate_machine(["2x RTX 3090"], "64GiB", "51", None, lookup_gpu)
+
+
+@cache
+def judged(name: str, machine: Machine, context_tokens: int | None = None) -> Judgement:
+    return judge(model_of(name), machine, Request(context_tokens=context_tokens), remedies=False)
+
+
+QUALITY = Quality(71.0, 66.0, 77.0, "B", "grade B, 6 to 14 independent scores", ("LiveBench (7 scores)",))
+
+
+class FakeAdvice:
+    """Counts what it is asked. ``gates`` hold an answer back until they are set: see ``hold``."""
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.known_machine = machine or two_cards()
+        self.asked: list[tuple[str, str, int | None]] = []
+        self.gates: dict[object, threading.Event] = {}
+        self.failure: Exception | None = None
+        self.machine_failure: Exception | None = None
+        self.change: Callable[[Judgement], Judgement] = lambda judgement: judgement
+
+    def machine(self) -> Machine:
+        if self.machine_failure is not None:
+            raise self.machine_failure
+        return self.known_machine
+
+    def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]:
+        self.asked.append(("picks", use_case, context_tokens))
+        self._wait(context_tokens)
+        if self.failure is not None:
+            raise self.failure
+        found = ((purpose, judged(name, machine, context_tokens)) for name, purpose in MODELS.items())
+        return tuple(Pick(purpose, (), self.change(judgement), QUALITY) for purpose, judgement in found)
+
+    def search(self, machine: Machine, text: str, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
+        self.asked.append(("search", text, context_tokens))
+        self._wait(text)
+        for name in (*MODELS, TOO_LARGE):
+            if text in name:
+                self._wait((text, name))
+                yield Pick("", (), self.change(judged(name, machine, context_tokens)))
+        if text == "strange":
+            yield NotModelled("someone/strange-9b", "its memory rules are not known")
+
+    def with_help(self, pick: Pick, context_tokens: int | None) -> Pick:
+        return replace(pick, looked_for_help=True)
+
+    def hold(self, question: object) -> threading.Event:
+        """The answer to a context, a search text or (text, model) waits for the event."""
+        self.gates[question] = threading.Event()
+        return self.gates[question]
+
+    def _wait(self, question: object) -> None:
+        if question in self.gates:
+            assert self.gates[question].wait(30)
+
+    @cached_property
+    def app(self) -> LlmfitApp:
+        return LlmfitApp(self)
+
+
+async def until(pilot: Pilot[object], condition: Callable[[], object]) -> None:
+    """Lets the app run until the condition holds."""
+    for _ in range(PATIENCE):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it never came to be")
+
+
+def screen_of(pilot: Pilot[object]) -> AdvisorScreen:
+    return next(screen for screen in pilot.app.screen_stack if isinstance(screen, AdvisorScreen))
+
+
+async def settled(pilot: Pilot[object]) -> AdvisorScreen:
+    """The first screen, when every answer has come."""
+    await until(pilot, lambda: screen_of(pilot).is_settled)
+    await pilot.pause()
+    return screen_of(pilot)

@@ -1,0 +1,98 @@
+"""How the screens look. The figures are written down, so that only a change of the app changes a picture.
+
+Look at the report before accepting new pictures: pytest tests/tui/app/test_snapshots.py --snapshot-update
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from textual.pilot import Pilot
+
+from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement, Remedy
+from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
+from llmfit.advisor.units import GIB
+from tests.tui.app.fake_advice import FakeAdvice, settled, two_cards
+from tests.tui.app.test_drawing import busy
+
+WIDE, SMALL = (160, 45), (80, 24)
+SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), None, 0, 23.0, "gpu memory", "formula")
+SHORT_BYTES = 67 * GIB
+
+
+def device(index: int | None, weights_gib: float, cache_gib: float, free_gib: float) -> DeviceMemory:
+    kind, capacity = ("host", 64) if index is None else ("gpu", 24)
+    sizes = (round(weights_gib * GIB), round(cache_gib * GIB), GIB // 3, GIB // 2, GIB // 5)
+    return DeviceMemory("RTX 3090", kind, index, *sizes, capacity * GIB, round(free_gib * GIB))
+
+
+def written_down(judgement: Judgement) -> Judgement:
+    """The judgement with figures that no change of the arithmetic moves."""
+    runs = judgement.fits
+    cards = (device(0, 16.0, 4.0, 22.0), device(1, 15.5, 4.2, 24.0))
+    memory = MemoryEstimate((*cards, device(None, 0.4 if runs else 130.0, 0.0, 64.0)))
+    split = judgement.verdict == FITS_GPU
+    reason = "Split over both cards, by what is free." if split else "It is larger than both cards."
+    helps = Remedy(
+        "file type IQ2_XXS saves 60.0 GiB: still too large, 7.0 GiB short", (), 1, "does_not_fit", None
+    )
+    return replace(
+        judgement,
+        memory=memory,
+        speed=SPEED if runs else None,
+        shortfall_bytes=0 if runs else SHORT_BYTES,
+        reasons=(reason,),
+        remedies=() if runs else (helps,),
+        warnings=(),
+        argv=("llama-server", "-m", "model.gguf", "-ngl", "all", "-c", "32768", "-fit", "off")
+        if runs
+        else None,
+    )
+
+
+@pytest.fixture
+def advice() -> FakeAdvice:
+    advice = FakeAdvice()
+    advice.change = written_down
+    return advice
+
+
+def after(*keys: str) -> Callable[[Pilot[object]], object]:
+    async def press(pilot: Pilot[object]) -> None:
+        await settled(pilot)
+        await pilot.press(*keys)
+        await settled(pilot)
+
+    return press
+
+
+Compare = Callable[..., bool]
+
+
+def test_advisor_wide(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=WIDE, run_before=after())
+
+
+def test_advisor_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after())
+
+
+def test_busy_card_in_the_light_theme(snap_compare: Compare, advice: FakeAdvice) -> None:
+    advice.known_machine = busy(two_cards())
+    assert snap_compare(advice.app, terminal_size=(110, 34), run_before=after("t"))
+
+
+def test_what_does_not_fit(snap_compare: Compare, advice: FakeAdvice) -> None:
+    keys = ("slash", *"mimo", "enter")
+    assert snap_compare(advice.app, terminal_size=(120, 34), run_before=after(*keys))
+
+
+def test_details_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("enter"))
+
+
+def test_help_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("question_mark"))
