@@ -44,15 +44,30 @@ def supports_flash_attn(flash: Tensor) -> bool:
     return known and k.kind in _FLASH_KINDS and v.kind in _FLASH_KINDS and flash.src[3].ne[2] == 1
 
 
-def flash_attn_scratch_bytes(flash: Tensor) -> int:
-    """The f16 copies of K and V that a batch needs (get_alloc_size, ggml-cuda/fattn.cu; more than 2 rows)."""
+def _uses_vector_kernel(flash: Tensor) -> bool:
+    """A batch of one or two rows a stream reads the cache as it is (ggml_cuda_get_best_fattn_kernel, Ada)."""
     q, k, v = flash.src[:3]
-    if q.ne[1] <= 2 and k.kind == v.kind and k.kind in _VECTOR_PAIRS and q.ne[0] <= 256 and q.ne[0] % 64 == 0:
-        return 0
-    end = flash.n_bytes
+    width, rows = q.ne[0], q.ne[1]
+    if width > 256 or width % 64 or width == 192 or k.ne[1] % _FLASH_CELLS:
+        return False
+    ratio, grouped = _grouped(flash)
+    if rows == 1 and not (grouped and not flash.strict):
+        return True
+    if is_quantized(k.kind) or is_quantized(v.kind):
+        return rows <= 2
+    return rows == 1 and q.ne[3] == 1 and not (ratio > 4 and (width >= 256 or k.ne[1] >= 8192))
+
+
+def flash_attn_scratch_bytes(flash: Tensor) -> int:
+    """The f16 copies of K and V that its kernel needs (get_alloc_size, ggml-cuda/fattn.cu)."""
+    k, v = flash.src[1:3]
+    direct = _uses_vector_kernel(flash)
+    paired = k.kind == v.kind and k.kind in _VECTOR_PAIRS
     shared = v.view is not None and v.view in (k, k.view)
-    for one, needed in ((k, True), (v, not shared)):
-        if needed and one.kind != "F16":
+    end = flash.n_bytes
+    for one, wanted in ((k, True), (v, not shared)):
+        copied = one.kind != "F16" and (not direct or one.kind == "F32" or not paired)
+        if wanted and copied:
             end = -(-end // 128) * 128 + 2 * one.ne[0] * one.ne[1] * one.ne[2] * one.ne[3]
     return end - flash.n_bytes
 

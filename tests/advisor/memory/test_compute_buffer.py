@@ -195,6 +195,17 @@ def test_cache_type_that_cuda_cannot_attend_over_moves_attention_to_the_cpu() ->
     assert slow.host_bytes >= fast.host_bytes
 
 
+def test_two_rows_a_slot_still_need_an_f16_copy_of_a_bf16_cache() -> None:
+    """CUDA's vector kernel reads bf16 for one row only, quantised caches for two."""
+    launch = replace(ONE_GPU, context_tokens=65536, parallel=8, ubatch=16)
+    plain = buffers("llama3.1-8b", launch)
+    wide = buffers("llama3.1-8b", replace(launch, cache_type_k="bf16", cache_type_v="bf16"))
+    packed = buffers("llama3.1-8b", replace(launch, cache_type_k="q8_0", cache_type_v="q8_0"))
+    copy = 2 * 65536 * shape_of("llama3.1-8b").key_width(0) * 2
+    assert wide.gpu_bytes[0] >= plain.gpu_bytes[0] + copy // 2
+    assert packed.gpu_bytes[0] < wide.gpu_bytes[0]
+
+
 def test_doubt_is_stated_for_architectures_that_were_not_checked() -> None:
     shape = replace(shape_of("llama3.2-3b"), architecture="deci")
     ours = buffers("llama3.2-3b", ONE_GPU, shape)
