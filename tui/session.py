@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from llmfit.advisor.errors import GgufError, UsageError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
 from llmfit.advisor.recommend.judgement import FITS_GPU
-from llmfit.advisor.recommend.ranking import QUANT_LADDER, Candidate, Goal, Quality, Recommendation, recommend
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
+
+if TYPE_CHECKING:
+    from llmfit.advisor.recommend.ranking import Recommendation
 
 Values = Mapping[str, object]
 DEFAULT_FILE_TYPE = "Q4_K_M"
 """What most people run, and what is shown where no file type fits on the GPUs."""
-UNMEASURED_LOSS_POINTS = 45.0
 
 
 # ---------------------------------------------------------------- machines
@@ -132,6 +132,8 @@ class ModelChoice:
             raise ValueError("a ModelChoice needs a model or a way to build one")
         if self.quant is not None:
             return self.build(self.quant)
+        from llmfit.advisor.recommend.outlook import QUANT_LADDER
+
         vram_bytes = sum(gpu.vram_free_bytes or 0 for gpu in machine.gpus)
         for quant in QUANT_LADDER:
             if self.n_parameters * bits_per_weight(quant) / 8 > vram_bytes:
@@ -239,57 +241,8 @@ def recommendations_for(
     limit: int = 5,
 ) -> tuple[Recommendation, ...]:
     """The few models worth running on a machine, best first."""
-    goal = Goal(use_case, _loss_points, bits_per_weight, context_tokens, min_tok_s, limit)
-    return recommend(tuple(_candidates(use_case)), machine, goal)
+    from llmfit.advisor.recommend.ranking import Goal, recommend
+    from llmfit.tui.candidates import candidates_for, loss_points
 
-
-def _candidates(use_case: str) -> Iterator[Candidate]:
-    from llmfit.catalog.build import build_model, default_quantization
-    from llmfit.catalog.models import list_models
-
-    for entry in list_models():
-        if entry.kind != "instruct" or not entry.llama_cpp_supported:
-            continue
-        if use_case == "vision" and "image" not in entry.modalities:
-            continue
-        yield Candidate(
-            model_id=entry.id,
-            family=_line_of(entry.family or entry.id),
-            n_parameters=entry.parameters.text,
-            n_active_parameters=entry.parameters.active,
-            context_train_tokens=entry.context_length or 0,
-            quality=_quality(entry.id, use_case),
-            released=entry.release_date or "",
-            is_moe=entry.is_moe,
-            native_quant=_native_quant(default_quantization(entry)),
-            build=partial(build_model, entry),
-        )
-
-
-def _line_of(family: str) -> str:
-    """``Qwen`` for Qwen3.5, Qwen3-Next and Qwen2.5: a newer generation stands for the older ones."""
-    return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
-
-
-def _native_quant(default: str) -> str | None:
-    """The type a model was trained in, where that is small already: other types would gain nothing."""
-    return default if default == "MXFP4_MOE" else None
-
-
-def _quality(model_id: str, use_case: str) -> Quality:
-    from llmfit.catalog.quality import quality_of
-
-    found = quality_of(model_id, use_case)
-    if found is None:
-        return Quality(0.0, 0.0, 0.0, "E", "nobody has published a score")
-    sources = tuple(f"{source.text} ({source.kind}, {source.n_scores} scores)" for source in found.sources)
-    return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)
-
-
-def _loss_points(quant: str, candidate: Candidate) -> float:
-    """What the file type costs on the ability scale; a loss nobody measured counts as a large one."""
-    from llmfit.catalog.quality import quality_loss
-
-    trained_in_it = candidate.native_quant == quant
-    loss = quality_loss(quant, candidate.n_parameters, is_moe=candidate.is_moe, trained_in_it=trained_in_it)
-    return UNMEASURED_LOSS_POINTS if loss is None else loss.points
+    goal = Goal(use_case, loss_points, bits_per_weight, context_tokens, min_tok_s, limit)
+    return recommend(tuple(candidates_for(use_case)), machine, goal)

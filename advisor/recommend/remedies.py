@@ -54,6 +54,21 @@ class _Case:
     weights: WeightTable
     request: Request
 
+    @property
+    def settings_can_help(self) -> bool:
+        """A setting saves cache and compute buffers at most: not where more than all of them is missing."""
+        memory = self.judgement.memory
+        return self.judgement.shortfall_bytes < memory.kv_cache_bytes + memory.compute_bytes
+
+    def has_room_for(self, file_type_name: str) -> bool:
+        """Whether the weights alone, in another file type, could lie somewhere on this machine."""
+        machine, model = self.judgement.machine, self.judgement.model
+        parts = [gpu.vram_free_bytes for gpu in machine.gpus if not gpu.unified_memory]
+        parts.append(machine.memory.available_bytes)
+        known = [part for part in parts if part is not None]
+        size_bytes = model.n_parameters * _base_bits(file_type_name) / 8
+        return len(known) < len(parts) or size_bytes < sum(known)
+
     def reopened(self, **changes: object) -> LaunchSettings:
         """The judged settings with ``changes``, placement open again except for what the user fixed."""
         judged = self.judgement.settings
@@ -172,6 +187,8 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
     said = [f"context {format_context(changed.context_tokens)}", f"KV cache in {changed.cache_type_k}"]
     remedy = None
     for name in _smaller_file_types(case.judgement.model) if variants is not None else ():
+        if not case.has_room_for(name):
+            continue
         try:
             model = variants(name) if variants is not None else case.judgement.model
         except LlmfitError:
@@ -215,6 +232,8 @@ def _setting_remedies(case: _Case) -> Iterator[Remedy]:
             name = f"context {format_context(tokens)}"
             changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
     reached = VERDICT_ORDER[case.judgement.verdict]
+    if not case.settings_can_help:
+        changes = changes[:1]
     for name, change, changed in changes:
         remedy = case.tried(name, change, changed)
         if remedy is None:
@@ -230,6 +249,8 @@ def _file_type_remedies(case: _Case, variants: Callable[[str], Model]) -> Iterat
     for name in _smaller_file_types(case.judgement.model):
         if reached == 0:
             return
+        if name != SMALLER_FILE_TYPES[-1] and not case.has_room_for(name):
+            continue
         try:
             model = variants(name)
         except LlmfitError:
@@ -247,8 +268,12 @@ def _smaller_file_types(model: Model) -> Iterator[str]:
     """Names below this model's own size, in falling size."""
     own_bits = sum(tensor.n_bytes for tensor in model.tensors) * 8 / max(1, model.n_parameters)
     for name in SMALLER_FILE_TYPES:
-        if TENSOR_TYPES[file_type(name).base_type].bits_per_weight < own_bits - ROUNDING_BITS:
+        if _base_bits(name) < own_bits - ROUNDING_BITS:
             yield name
+
+
+def _base_bits(name: str) -> float:
+    return TENSOR_TYPES[file_type(name).base_type].bits_per_weight
 
 
 def _closing_remedies(case: _Case) -> Iterator[Remedy]:

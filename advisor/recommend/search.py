@@ -25,7 +25,6 @@ from llmfit.advisor.recommend.judgement import (
     VERDICT_ORDER,
     Judgement,
 )
-from llmfit.advisor.recommend.remedies import find_remedies
 from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
 from llmfit.advisor.recommend.warnings import find_warnings
 from llmfit.advisor.speed.estimate import estimate_speed
@@ -51,6 +50,8 @@ def judge(
     case = _Case(model, weights, machine, request)
     judgement = case.judgement(*(case.on_gpus() or case.anywhere()))
     if remedies and judgement.verdict != FITS_GPU:
+        from llmfit.advisor.recommend.remedies import find_remedies  # half of all answers need none
+
         judgement = replace(judgement, remedies=find_remedies(judgement, weights, request, variants))
     return judgement
 
@@ -112,8 +113,10 @@ class _Case:
         choices = _open_choices(self.model, self.request)
         first = best = self.layout(*choices[0])
         reachable = VERDICT_ORDER[FITS_OFFLOAD if self.machine.gpus else FITS_CPU]
+        # A shorter context or a smaller cache type saves no more than that.
+        saveable_bytes = first.memory.kv_cache_bytes + first.memory.compute_bytes
         for choice in choices[1:]:
-            if VERDICT_ORDER[best.verdict] <= reachable:
+            if VERDICT_ORDER[best.verdict] <= reachable or first.shortfall_bytes > saveable_bytes:
                 break
             try:
                 layout = self.layout(*choice)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement, Remedy
-from llmfit.advisor.recommend.ranking import Recommendation
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
+
+if TYPE_CHECKING:
+    from llmfit.advisor.recommend.ranking import Recommendation
 
 Document = dict[str, object]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.breakdown import DeviceMemory
@@ -17,10 +18,12 @@ from llmfit.advisor.recommend.judgement import (
     FITS_OFFLOAD,
     Judgement,
 )
-from llmfit.advisor.recommend.ranking import Recommendation
 from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
+
+if TYPE_CHECKING:
+    from llmfit.advisor.recommend.ranking import Recommendation
 
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18

@@ -1,0 +1,61 @@
+"""The catalogue's models as candidates of a recommendation: what they are, how good, in which file types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from llmfit.advisor.recommend.ranking import Candidate, Quality
+from llmfit.catalog.build import build_model, default_quantization
+from llmfit.catalog.models import list_models
+from llmfit.catalog.quality import quality_loss, quality_of
+
+UNMEASURED_LOSS_POINTS = 45.0
+"""A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
+
+
+def candidates_for(use_case: str) -> Iterator[Candidate]:
+    """Every model of the catalogue that may be proposed for a use."""
+    for entry in list_models():
+        if entry.kind != "instruct" or not entry.llama_cpp_supported:
+            continue
+        if use_case == "vision" and "image" not in entry.modalities:
+            continue
+        yield Candidate(
+            model_id=entry.id,
+            family=_line_of(entry.family or entry.id),
+            n_parameters=entry.parameters.text,
+            n_active_parameters=entry.parameters.active,
+            context_train_tokens=entry.context_length or 0,
+            quality=_quality(entry.id, use_case),
+            released=entry.release_date or "",
+            is_moe=entry.is_moe,
+            native_quant=_native_quant(default_quantization(entry)),
+            build=partial(build_model, entry),
+        )
+
+
+def _line_of(family: str) -> str:
+    """``Qwen`` for Qwen3.5, Qwen3-Next and Qwen2.5: a newer generation stands for the older ones."""
+    return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
+
+
+def _native_quant(default: str) -> str | None:
+    """The type a model was trained in, where that is small already: other types would gain nothing."""
+    return default if default == "MXFP4_MOE" else None
+
+
+def _quality(model_id: str, use_case: str) -> Quality:
+    found = quality_of(model_id, use_case)
+    if found is None:
+        return Quality(0.0, 0.0, 0.0, "E", "nobody has published a score")
+    sources = tuple(f"{source.text} ({source.kind}, {source.n_scores} scores)" for source in found.sources)
+    return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)
+
+
+def loss_points(quant: str, candidate: Candidate) -> float:
+    """What the file type costs on the ability scale; a loss nobody measured counts as a large one."""
+    trained_in_it = candidate.native_quant == quant
+    loss = quality_loss(quant, candidate.n_parameters, is_moe=candidate.is_moe, trained_in_it=trained_in_it)
+    return UNMEASURED_LOSS_POINTS if loss is None else loss.points
