@@ -134,8 +134,9 @@ def test_no_proposed_layout_exceeds_a_card(
     several = sum(outcome.n_cards > 1 for outcome in outcomes)
     with capsys.disabled():
         print(
-            f"\n{card_set:36} {len(outcomes):3} layouts: {verdicts[FITS_GPU]} on GPU ({several} on several), "
+            f"\n{card_set:36} {len(outcomes):3} layouts: {verdicts[FITS_GPU]} on GPU, "
             f"{verdicts[FITS_OFFLOAD]} with RAM, {verdicts[FITS_CPU]} in RAM, {misfits} none; "
+            f"{several} use several cards, "
             f"fullest card {max((o.use for o in outcomes), default=0):.1%}, {len(failures)} failures",
             end="",
         )
