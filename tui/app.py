@@ -9,8 +9,10 @@ from typing import ClassVar
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Input
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.live_advice import LiveAdvice
 from llmfit.tui.screens.advisor import Advice, AdvisorScreen
 
@@ -38,7 +40,7 @@ class LlmfitApp(App[LlmfitError]):
         (34, "-tall"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,f1", "help", "help", key_display="?"),
+        *HELP_KEYS,
         Binding("q", "quit", "quit"),
         Binding("t", "theme", "light or dark", show=False),
     ]
@@ -51,7 +53,12 @@ class LlmfitApp(App[LlmfitError]):
     def get_default_screen(self) -> Screen[None]:
         return AdvisorScreen(self.advice)
 
-    def action_help(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A ``?`` that somebody types into a field is not a key."""
+        return not (action == "help" and not parameters and isinstance(self.focused, Input))
+
+    def action_help(self, anywhere: bool = False) -> None:
+        """``anywhere``: asked for by a key that is never text."""
         from llmfit.tui.screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):

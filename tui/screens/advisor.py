@@ -25,6 +25,7 @@ from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.machine_panel import MachinePanel
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.picks_table import PicksTable
+from llmfit.tui.widgets.search_field import SearchField
 from llmfit.tui.widgets.settings_view import SettingsView
 from llmfit.tui.widgets.why_panel import WhyPanel
 
@@ -61,8 +62,7 @@ class AdvisorScreen(Screen[None]):
         Binding("c", "context", "context"),
         Binding("u", "use_case", "use case"),
         Binding("slash", "search", "search", key_display="/"),
-        Binding("escape", "clear_search", "back", show=False),
-        Binding("down", "leave_search", show=False),
+        Binding("escape", "clear_search", "back"),
         Binding("f5", "look_again", "read the machine again", show=False),
     ]
 
@@ -84,7 +84,7 @@ class AdvisorScreen(Screen[None]):
             yield Static("", id="title")
             yield MachinePanel(id="machine")
             yield Static("", id="question")
-            yield Input(placeholder="part of a name, a family or a use", id="search", compact=True)
+            yield SearchField(id="search")
             yield PicksTable(id="picks")
             with Horizontal(id="answer"):
                 with VerticalScroll(id="why-box", can_focus=False):
@@ -95,14 +95,14 @@ class AdvisorScreen(Screen[None]):
                     with VerticalScroll(id="settings-box", can_focus=False):
                         yield SettingsView(id="settings")
             yield CommandPreview(id="command")
-        yield Static("llmfit needs a terminal of at least 60 columns and 18 rows.", id="too-small")
+        yield Static("llmfit needs a terminal of at least 60 columns and 18 rows. q quits.", id="too-small")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#why-box").border_title = "Why"
         self.query_one("#bytes-box").border_title = "Where the bytes go (GiB)"
         self.query_one("#settings-box").border_title = "Settings, one by one"
-        self.query_one("#search", Input).display = False
+        self.query_one(SearchField).display = False
         self._draw_heading()
         self.query_one(WhyPanel).problem = "Working out what fits here, tensor by tensor…"
         self.query_one(PicksTable).focus()
@@ -113,6 +113,11 @@ class AdvisorScreen(Screen[None]):
     def is_settled(self) -> bool:
         """Whether everything that was asked has been answered."""
         return not self.thinking and not self._looking_for_help
+
+    def on_resize(self) -> None:
+        """A terminal that was too small has taken the focus from the list."""
+        if self.focused is None:
+            self.call_after_refresh(self.query_one(PicksTable).focus)
 
     # ---------------------------------------------------------------- asking
 
@@ -273,10 +278,18 @@ class AdvisorScreen(Screen[None]):
 
         self.app.push_screen(choose_use_case(self.use_case), chosen)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Shows and takes only the keys that mean something now."""
+        search = self.query_one(SearchField)
+        if action == "search":
+            return not search.has_focus
+        return action != "clear_search" or bool(search.display)
+
     def action_search(self) -> None:
-        search = self.query_one("#search", Input)
+        search = self.query_one(SearchField)
         search.display = True
         search.focus()
+        self.refresh_bindings()
 
     def action_clear_search(self) -> None:
         """Back to the recommendations; never further, so that Escape cannot leave the app."""
@@ -288,11 +301,12 @@ class AdvisorScreen(Screen[None]):
         if self._typing is not None:
             self._typing.stop()
         had_text, self.search_text = bool(self.search_text), ""
-        search = self.query_one("#search", Input)
+        search = self.query_one(SearchField)
         with search.prevent(Input.Changed):
             search.value = ""
         search.display = False
         self.query_one(PicksTable).focus()
+        self.refresh_bindings()
         return had_text
 
     @on(Input.Changed, "#search")
@@ -302,7 +316,7 @@ class AdvisorScreen(Screen[None]):
         self._typing = self.set_timer(TYPING_PAUSE_S, self._search_typed)
 
     def _search_typed(self) -> None:
-        text = self.query_one("#search", Input).value.strip()
+        text = self.query_one(SearchField).value.strip()
         if text != self.search_text:
             self.search_text = text
             self.ask()

@@ -17,6 +17,7 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_context, parse_context
 from llmfit.tui.cli.options import USE_CASES
+from llmfit.tui.keys import HELP_KEYS
 
 T = TypeVar("T")
 CONTEXT_LADDER = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
@@ -29,7 +30,7 @@ class ChooseScreen(ModalScreen[T | None], Generic[T]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "back"),
-        Binding("question_mark,f1", "app.help", "help", key_display="?"),
+        *HELP_KEYS,
         Binding("j", "down", show=False),
         Binding("k", "up", show=False),
     ]

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from llmfit.advisor.text import printable
+from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.messages import Pick
 from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.memory_view import MemoryView, device_label
@@ -28,7 +29,7 @@ class DetailsScreen(ModalScreen[None]):
         Binding("escape", "close", "back"),
         Binding("q,enter", "close", show=False),
         Binding("y", "copy", "copy"),
-        Binding("question_mark,f1", "app.help", "help", key_display="?"),
+        *HELP_KEYS,
         Binding("home,g", "top", show=False),
     ]
 

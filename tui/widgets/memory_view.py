@@ -51,7 +51,7 @@ def memory_text(judgement: Judgement, width: int) -> Text:
     missing = missing_by_device(judgement)
     rows = [[device_label(device), *_sizes(device), _total(device, missing)] for device in devices]
     head = ["", *(f"{glyph} {name}" for name, glyph, _ in PARTS), "total of free"]
-    if _width_of([head, *rows]) > width:
+    if _width_of([head, *rows]) + len(_GAP) + MIN_BAR_WIDTH > width:
         head = ["", *(_SHORT_NAMES.get(name, name) for name, _, _ in PARTS), "total/free"]
         rows = [[*row[:-1], row[-1].replace(" of ", "/")] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

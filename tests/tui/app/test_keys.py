@@ -254,3 +254,30 @@ async def test_f5_reads_the_machine_again(advice: FakeAdvice) -> None:
         await until(pilot, lambda: len(advice.asked) == 2)
         await settled(pilot)
         assert len(rows_of(screen)) == 4
+
+
+def footer_of(pilot) -> list[str]:  # type: ignore[no-untyped-def]
+    """What the footer offers now."""
+    bindings = pilot.app.screen.active_bindings.values()
+    return [bound.binding.description for bound in bindings if bound.binding.show]
+
+
+async def test_the_footer_offers_what_the_keys_do_now(advice: FakeAdvice) -> None:
+    async with advice.app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        usual = ["details", "copy", "context", "use case", "search", "help", "quit"]
+        assert footer_of(pilot) == usual
+        await pilot.press("slash")
+        await pilot.pause()
+        assert footer_of(pilot) == ["to the list", "back"]
+        await pilot.press("question_mark")
+        assert pilot.app.screen.query_one("#search", Input).value == "?"
+        await pilot.press("f1")
+        assert isinstance(pilot.app.screen, HelpScreen)
+        await pilot.press("escape", "escape")
+        await settled(pilot)
+        assert footer_of(pilot) == usual
+        await pilot.resize_terminal(40, 10)
+        await settled(pilot)
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: footer_of(pilot) == usual)

@@ -20,7 +20,7 @@ from tests.tui.app.test_drawing import busy
 
 WIDE, SMALL = (160, 45), (80, 24)
 SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), None, 0, 23.0, "gpu memory", "formula")
-SHORT_BYTES = 67 * GIB
+SHORT_BYTES = 68 * GIB
 
 
 def device(index: int | None, weights_gib: float, cache_gib: float, free_gib: float) -> DeviceMemory:
