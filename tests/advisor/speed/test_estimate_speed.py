@@ -1,0 +1,184 @@
+"""Decode speed: what a step reads, what bounds it, and how it answers to depth, bandwidth and placement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weights import weight_table
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.speed.bytes_read import cache_bytes_read, decode_reads
+from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
+from llmfit.advisor.units import GB, GIB
+from llmfit.catalog.build import build_model
+from llmfit.catalog.models import find_model
+
+MODELS = (
+    "Llama-3.1-8B-Instruct", "Qwen3-30B-A3B", "gemma-3-27b-it", "gpt-oss-20b", "Qwen3-Next-80B-A3B-Instruct",
+    "DeepSeek-V2-Lite-Chat", "Llama-3.2-1B-Instruct",
+)  # fmt: skip
+CARD_BYTES_PER_S = 936 * GB
+RAM_BYTES_PER_S = 50 * GB
+
+
+@cache
+def model(name: str) -> Model:
+    return build_model(find_model(name), "MXFP4_MOE" if name.startswith("gpt-oss") else "Q4_K_M")
+
+
+def machine(
+    n_gpus: int = 1, gpu: int | None = CARD_BYTES_PER_S, ram: int | None = RAM_BYTES_PER_S
+) -> Machine:
+    cards = tuple(
+        Gpu(
+            index=index,
+            name="card",
+            vendor="nvidia",
+            backend="cuda",
+            vram_total_bytes=96 * GIB,
+            vram_free_bytes=96 * GIB,
+            bandwidth_bytes_per_s=gpu,
+        )
+        for index in range(n_gpus)
+    )
+    memory = Memory(256 * GIB, 256 * GIB, bandwidth_bytes_per_s=ram)
+    return Machine("linux", Cpu(None, None, None), memory, cards)
+
+
+def speed(name: str, computer: Machine, depth_tokens: int = 0, **launch: object) -> SpeedEstimate | None:
+    devices = tuple(gpu.index for gpu in computer.gpus)
+    asked = replace(LaunchSettings(131072, devices=devices), **launch)  # type: ignore[arg-type]
+    found = model(name)
+    return estimate_speed(found, weight_table(found.shape, found.tensors), computer, asked, depth_tokens)
+
+
+def expected(name: str, computer: Machine, depth_tokens: int = 0, **launch: object) -> float:
+    found = speed(name, computer, depth_tokens, **launch)
+    assert found is not None
+    return found.decode_tok_s.expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("depth_tokens", [0, 1000, 100_000])
+@pytest.mark.parametrize(
+    "launch", [{}, {"gpu_layers": 8}, {"n_cpu_moe": 10}, {"gpu_layers": 0, "devices": ()}]
+)
+def test_nothing_is_above_the_bound(name: str, depth_tokens: int, launch: dict[str, object]) -> None:
+    found = speed(name, machine(), depth_tokens, **launch)
+    assert found is not None
+    low, middle, high = found.decode_tok_s.low, found.decode_tok_s.expected, found.decode_tok_s.high
+    assert 0 < low < middle <= high <= found.bound_tok_s
+    assert found.depth_tokens == depth_tokens
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_bound_is_bytes_over_bandwidth(name: str) -> None:
+    found = speed(name, machine())
+    assert found is not None
+    shape = model(name).shape
+    read = sum(read.n_bytes for read in decode_reads(shape, model(name).tensors))
+    state = sum(cache_bytes_read(shape, il, LaunchSettings(4096), 0) for il in range(shape.n_layer))
+    assert found.bound_tok_s == pytest.approx(CARD_BYTES_PER_S / (read + state))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=15, deadline=None)
+@given(shallow=st.integers(0, 130_000), more=st.integers(1, 100_000))
+def test_deeper_is_never_faster(name: str, shallow: int, more: int) -> None:
+    assert expected(name, machine(), shallow + more) <= expected(name, machine(), shallow)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=15, deadline=None)
+@given(slow=st.integers(10, 3000), more=st.integers(1, 3000))
+def test_more_bandwidth_is_never_slower(name: str, slow: int, more: int) -> None:
+    for launch in ({}, {"gpu_layers": 10}):
+        card = (machine(gpu=rate * GB) for rate in (slow, slow + more))
+        first, second = (expected(name, computer, 5000, **launch) for computer in card)
+        assert second >= first
+        ram = (machine(ram=rate * GB) for rate in (slow, slow + more))
+        first, second = (expected(name, computer, 5000, **launch) for computer in ram)
+        assert second >= first
+
+
+def test_layers_in_ram_are_slower() -> None:
+    speeds = [expected("Llama-3.1-8B-Instruct", machine(), gpu_layers=n) for n in (999, 24, 16, 8)]
+    assert speeds == sorted(speeds, reverse=True) and speeds[0] > 3 * speeds[-1]
+
+
+def test_limits_are_named() -> None:
+    on_card, spilled = speed("gemma-3-27b-it", machine()), speed("gemma-3-27b-it", machine(), gpu_layers=20)
+    assert on_card is not None and on_card.limited_by == "gpu memory"
+    assert spilled is not None and spilled.limited_by == "system memory"
+    tiny = speed("Llama-3.2-1B-Instruct", machine(gpu=20_000 * GB))
+    assert tiny is not None and tiny.limited_by == "launch overhead"
+
+
+def test_an_unknown_bandwidth_that_matters_gives_no_speed() -> None:
+    assert speed("Llama-3.1-8B-Instruct", machine(gpu=None)) is None
+    assert speed("Llama-3.1-8B-Instruct", machine(ram=None), gpu_layers=10) is None
+    assert speed("Llama-3.1-8B-Instruct", machine(ram=None)) is not None
+    assert speed("Llama-3.1-8B-Instruct", machine(0, ram=None), gpu_layers=0) is None
+
+
+def test_only_the_used_experts_are_read() -> None:
+    moe = model("Qwen3-30B-A3B")
+    reads = {read.name: read for read in decode_reads(moe.shape, moe.tensors)}
+    whole = next(tensor for tensor in moe.tensors if tensor.name == "blk.3.ffn_up_exps.weight")
+    read = reads[whole.name]
+    assert read.is_expert and read.n_bytes == whole.n_bytes * 8 // 128
+    assert not reads["blk.3.attn_q.weight"].is_expert
+    router = next(tensor for tensor in moe.tensors if tensor.name == "blk.3.ffn_gate_inp.weight")
+    assert reads[router.name].n_bytes == router.n_bytes
+
+
+def test_an_input_embedding_is_looked_up_and_a_tied_one_read_as_the_output() -> None:
+    untied, tied = model("Llama-3.1-8B-Instruct"), model("Llama-3.2-1B-Instruct")
+    read_untied = {read.name for read in decode_reads(untied.shape, untied.tensors)}
+    assert "token_embd.weight" not in read_untied and "output.weight" in read_untied
+    assert not any(tensor.name == "output.weight" for tensor in tied.tensors)
+    read_tied = {read.name: read.n_bytes for read in decode_reads(tied.shape, tied.tensors)}
+    assert read_tied["token_embd.weight"] == next(
+        tensor.n_bytes for tensor in tied.tensors if tensor.name == "token_embd.weight"
+    )
+
+
+def test_mtp_blocks_are_not_read() -> None:
+    mimo = build_model(find_model("GLM-4.5-Air"), "Q4_K_M")
+    mtp = [tensor for tensor in mimo.tensors if tensor.name.startswith(f"blk.{mimo.shape.n_layer}.")]
+    assert mtp, "this model has an MTP block"
+    assert not {tensor.name for tensor in mtp} & {
+        read.name for read in decode_reads(mimo.shape, mimo.tensors)
+    }
+
+
+def test_a_sliding_window_is_read_up_to_the_window() -> None:
+    shape, asked = model("gemma-3-27b-it").shape, LaunchSettings(131072)
+    sums = [
+        sum(cache_bytes_read(shape, il, asked, depth) for il in range(shape.n_layer))
+        for depth in (10**4, 10**5)
+    ]
+    local = next(
+        il for il in range(shape.n_layer) if cache_bytes_read(shape, il, asked, 10**5) < sums[1] / 40
+    )
+    assert cache_bytes_read(shape, local, asked, 10**5) == cache_bytes_read(shape, local, asked, 1024)
+    assert sums[0] < sums[1] < 10 * sums[0]
+
+
+def test_a_quantised_cache_is_read_faster() -> None:
+    f16 = expected("Llama-3.1-8B-Instruct", machine(), 100_000)
+    q8_0 = expected("Llama-3.1-8B-Instruct", machine(), 100_000, cache_type_k="q8_0", cache_type_v="q8_0")
+    assert q8_0 > f16
+
+
+def test_layers_split_over_cards_are_read_one_after_the_other() -> None:
+    one, two = speed("gemma-3-27b-it", machine(1)), speed("gemma-3-27b-it", machine(2))
+    assert one is not None and two is not None
+    assert two.bound_tok_s == pytest.approx(one.bound_tok_s)
+    assert two.decode_tok_s.expected < one.decode_tok_s.expected
