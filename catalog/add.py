@@ -12,9 +12,10 @@ from pathlib import Path
 from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.model.gguf import GgufHeader
 from llmfit.advisor.model.shape import shape_from_header
+from llmfit.advisor.model.tensor_names import active_parameters
 from llmfit.advisor.text import printable
 from llmfit.catalog import loader
-from llmfit.catalog.build import active_parameters, quantization_name
+from llmfit.catalog.build import quantization_name
 from llmfit.catalog.overlay import overlay, overlay_folder
 from llmfit.catalog.tensor_rows import fold
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -13,7 +12,8 @@ from llmfit.advisor.model.layout import LayoutOptions, lay_out
 from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPE_BY_ID, FILE_TYPES, TENSOR_TYPES, file_type
-from llmfit.advisor.model.shape import ModelShape, shape_from_header
+from llmfit.advisor.model.shape import shape_from_header
+from llmfit.advisor.model.tensor_names import active_parameters, block_of
 from llmfit.advisor.model.tensors import Tensor, TensorShape
 from llmfit.catalog import loader
 from llmfit.catalog.models import CatalogModel, exact_file, gguf_repo, model_row
@@ -22,9 +22,6 @@ from llmfit.catalog.tensor_rows import unfold
 COMPUTED = "computed: the tensors, without the file's header"
 _SIZE_SOURCE = {"gguf": "measured: the size of the file", "hf": "published: the hub's listing"}
 _FILE_TYPE_LIKE = frozenset(FILE_TYPES) | {"Q3_K", "Q4_K", "Q5_K", "MXFP4"}
-_BLOCK = re.compile(r"blk\.(\d+)\.")
-_LOOKED_UP = frozenset({"per_layer_token_embd.weight"})
-"""Tables of which a token reads one row, besides an input embedding that is not the output matrix, too."""
 
 
 def build_model(entry: CatalogModel, quant: str) -> Model:
@@ -85,9 +82,7 @@ def model_from_header(
         n_parameters=sum(tensor.n_elements for tensor in header.tensors),
         n_active_parameters=active_parameters(shape, header.tensors),
         file_bytes=header.file_bytes,
-        file_bytes_source="measured: the size of the file"
-        if source == "gguf"
-        else "published: the hub's listing",
+        file_bytes_source=_SIZE_SOURCE[source],
     )
 
 
@@ -101,7 +96,7 @@ def quantization_name(metadata: Mapping[str, object], tensors: Sequence[Tensor])
     number = metadata.get("general.file_type")
     types: Counter[str] = Counter()
     for tensor in tensors:
-        if tensor.name.startswith("blk."):
+        if block_of(tensor.name) is not None:
             types[tensor.type_name] += tensor.n_elements
     usual = types.most_common(1)[0][0] if types else "unknown"
     stated = FILE_TYPE_BY_ID.get(number) if isinstance(number, int) else None
@@ -112,24 +107,6 @@ def quantization_name(metadata: Mapping[str, object], tensors: Sequence[Tensor])
 
 def _is_quantized(type_name: str) -> bool:
     return type_name in TENSOR_TYPES and TENSOR_TYPES[type_name].is_quantized
-
-
-def active_parameters(shape: ModelShape, tensors: Sequence[Tensor]) -> int:
-    """Parameters that one decoded token reads.
-
-    Of routed experts the used share; no MTP block; no table of which only a row is read.
-    """
-    skipped = _LOOKED_UP if shape.traits.tied_embeddings else _LOOKED_UP | {"token_embd.weight"}
-    active = 0
-    for tensor in tensors:
-        block = _BLOCK.match(tensor.name)
-        if tensor.name in skipped or (block and int(block[1]) >= shape.n_layer):
-            continue
-        if "_exps." in tensor.name and shape.n_expert:
-            active += tensor.n_elements * shape.n_expert_used // shape.n_expert
-        else:
-            active += tensor.n_elements
-    return active
 
 
 def _layout(entry: CatalogModel) -> tuple[Mapping[str, object], Sequence[TensorShape]]:

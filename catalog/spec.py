@@ -21,13 +21,13 @@ from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import file_type
 from llmfit.advisor.model.shape import shape_from_header
+from llmfit.advisor.model.shape_rules import MAX_LAYERS
+from llmfit.advisor.model.tensor_names import active_parameters
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import MIB
-from llmfit.catalog.build import COMPUTED, active_parameters
+from llmfit.catalog.build import COMPUTED
 
 MAX_SPEC_BYTES = MIB
-MAX_LAYERS = 512
-"""LLAMA_MAX_LAYERS (llama.cpp src/llama-hparams.h)."""
 _HINT = "docs/catalogue.md lists the fields."
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "n_layer": ("block_count",),
@@ -89,7 +89,7 @@ def _read(path: Path, what: str) -> str:
     except OSError as error:
         raise UsageError(what, f"not readable: {error.strerror or type(error).__name__}") from None
     if len(raw) > MAX_SPEC_BYTES:
-        raise UsageError(what, "larger than 1 MiB", _HINT)
+        raise UsageError(what, f"larger than {MAX_SPEC_BYTES // MIB} MiB", _HINT)
     return raw.decode("utf-8", errors="replace")
 
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
+from llmfit.advisor.model.gguf import MAX_TENSORS
 from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.tensors import Tensor
 
-MAX_TENSORS = 2**17
-"""As many as a GGUF header may hold (gguf.MAX_TENSORS)."""
 _BLOCK = re.compile(r"(blk\.)(\d{1,4})(\..+)")
 
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from llmfit.advisor.model.quantization import TENSOR_TYPES
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.model.tensor_names import BLOCK, INPUT_EMBEDDING, LOOKED_UP, ROUTED_EXPERTS
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.units import pad
 
@@ -25,16 +26,13 @@ HOST_ALIGNMENT_BYTES = 32
 CUDA_ROW_PADDING = 512
 """MATRIX_ROW_PADDING (ggml/src/ggml-cuda/common.cuh): elements."""
 
-CPU_MOE_PATTERN = re.compile(r"\.ffn_(up|down|gate|gate_up)_(ch|)exps")
-"""LLM_FFN_EXPS_REGEX (common/common.h): what ``--cpu-moe`` and ``--n-cpu-moe`` move to RAM."""
+CPU_MOE_PATTERN = ROUTED_EXPERTS
+"""What ``--cpu-moe`` and ``--n-cpu-moe`` move to RAM."""
 INPUT_LAYER, OUTPUT_LAYER, EVERY_LAYER = -1, -2, -3
 """Pseudo-layers of ``PlacedTensor``: in RAM; with the output; once on each device that holds a layer."""
 
-_INPUT = re.compile(r"(token_embd|position_embd|token_types|per_layer_token_embd)\.")
 _EVERY_LAYER = re.compile(r"(rope_freqs|rope_factors_long|rope_factors_short)\.")
 _FIRST_LAYER = re.compile(r"(token_embd_norm|per_layer_model_proj|per_layer_proj_norm)\.")
-_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
-_MATRIX = re.compile(r"ffn_(up|gate|down|gate_up)(_exps|_chexps)?\.weight")
 _NOT_ON_GPU = frozenset({"TQ1_0", "TQ2_0", "Q8_1"})
 """Types without a CUDA matrix product stay in RAM (ggml_backend_cuda_device_supports_op)."""
 
@@ -60,16 +58,12 @@ _MTP_KEPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class MatrixBytes:
-    """Bytes (unpadded) of the feed-forward matrices of one layer; 0 where it has none."""
+    """Bytes (unpadded) of the stacked expert matrices of one layer; 0 where it has none."""
 
     up: int = 0
     gate: int = 0
     down: int = 0
     gate_up: int = 0
-
-    @property
-    def largest(self) -> int:
-        return max(self.up, self.gate, self.down, self.gate_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +96,6 @@ class WeightTable:
     expert_gpu_bytes: tuple[int, ...]
     expert_host_bytes: tuple[int, ...]
     experts: tuple[MatrixBytes, ...]
-    ffn: tuple[MatrixBytes, ...]
     largest_tensor_bytes: tuple[int, ...]
     """Largest matrix of each layer, unpadded: what a scheduler may stage."""
     every_layer_gpu_bytes: int
@@ -117,7 +110,6 @@ class WeightTable:
     repackable_bytes: Mapping[str, int]
     tied_type: str
     """Tensor type of a tied embedding, empty without one."""
-    mtp_loaded: bool
     tensors: tuple[PlacedTensor, ...]
     """Every loaded tensor, for ``-ot``; the tied copy is not among them."""
 
@@ -133,7 +125,7 @@ def gpu_tensor_bytes(type_name: str, row_elements: int, n_bytes: int) -> int:
 
 def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = False) -> WeightTable:
     """The table of a model; ``load_mtp`` as ``LaunchSettings.load_mtp``."""
-    placed, matrices = [], {}
+    placed, sizes = [], {}
     for tensor in tensors:
         layer = _layer_of(tensor, shape, load_mtp)
         if layer is None:
@@ -142,11 +134,11 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         on_gpu = not (tensor.type_name in _NOT_ON_GPU and len(tensor.dims) > 1)
         gpu = gpu_tensor_bytes(tensor.type_name, tensor.dims[0], tensor.n_bytes) if on_gpu else 0
         placed.append(PlacedTensor(tensor.name, layer, gpu, host, tensor.type_name, tensor.dims))
-        matrices[tensor.name] = tensor.n_bytes
-    embedding = next((t for t in placed if t.name == "token_embd.weight"), None)
+        sizes[tensor.name] = tensor.n_bytes
+    embedding = next((t for t in placed if t.name == INPUT_EMBEDDING), None)
     copied = shape.traits.tied_embeddings and shape.architecture not in _NO_TIED_COPY
     tied = embedding if copied else None
-    embedding_tensor = next((t for t in tensors if t.name == "token_embd.weight"), None)
+    embedding_tensor = next((t for t in tensors if t.name == INPUT_EMBEDDING), None)
     layers = [[t for t in placed if t.layer == il] for il in range(shape.n_layer_all)]
     expert_layers = [[t for t in layer if CPU_MOE_PATTERN.search(t.name)] for layer in layers]
     return WeightTable(
@@ -155,9 +147,8 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         pinned_host_bytes=tuple(_host(t for t in layer if t.gpu_bytes == 0) for layer in layers),
         expert_gpu_bytes=tuple(_gpu(layer) for layer in expert_layers),
         expert_host_bytes=tuple(_host(layer) for layer in expert_layers),
-        experts=tuple(_matrix_bytes(layer, matrices, experts=True) for layer in layers),
-        ffn=tuple(_matrix_bytes(layer, matrices, experts=False) for layer in layers),
-        largest_tensor_bytes=tuple(max((matrices[t.name] for t in layer), default=0) for layer in layers),
+        experts=tuple(_expert_bytes(layer, sizes) for layer in expert_layers),
+        largest_tensor_bytes=tuple(max((sizes[t.name] for t in layer), default=0) for layer in layers),
         every_layer_gpu_bytes=_gpu(t for t in placed if t.layer == EVERY_LAYER),
         every_layer_host_bytes=_host(t for t in placed if t.layer == EVERY_LAYER),
         input_host_bytes=_host(t for t in placed if t.layer == INPUT_LAYER),
@@ -165,10 +156,9 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         output_host_bytes=_host(t for t in placed if t.layer == OUTPUT_LAYER),
         tied_copy_gpu_bytes=_tied_gpu_bytes(embedding_tensor) if tied else 0,
         tied_copy_host_bytes=tied.host_bytes if tied and shape.architecture in _OUTPUT_FIRST else 0,
-        output_matrix_bytes=matrices.get("output.weight", matrices.get("token_embd.weight", 0)),
+        output_matrix_bytes=sizes.get("output.weight", sizes.get(INPUT_EMBEDDING, 0)),
         repackable_bytes=_repackable(tensors, {t.name for t in placed}),
         tied_type=embedding_tensor.type_name if tied and embedding_tensor else "",
-        mtp_loaded=load_mtp,
         tensors=tuple(placed),
     )
 
@@ -182,7 +172,7 @@ def _repackable(tensors: Sequence[Tensor], loaded: AbstractSet[str]) -> Mapping[
     for tensor in tensors:
         expert = CPU_MOE_PATTERN.search(tensor.name) is not None
         fits = len(tensor.dims) == (3 if expert else 2) and tensor.dims[1] % 8 == 0
-        if fits and tensor.name in loaded and not _INPUT.match(tensor.name):
+        if fits and tensor.name in loaded and not LOOKED_UP.match(tensor.name):
             size = pad(tensor.n_bytes, HOST_ALIGNMENT_BYTES)
             found[tensor.type_name] = found.get(tensor.type_name, 0) + size
     return MappingProxyType(found)
@@ -202,9 +192,9 @@ def _host(tensors: Iterable[PlacedTensor]) -> int:
 
 def _layer_of(tensor: Tensor, shape: ModelShape, load_mtp: bool) -> int | None:
     """The layer (or pseudo-layer) whose device holds the tensor; ``None``: llama.cpp skips it."""
-    match = _BLOCK.fullmatch(tensor.name)
+    match = BLOCK.fullmatch(tensor.name)
     if match is None:
-        if _INPUT.match(tensor.name):
+        if LOOKED_UP.match(tensor.name):
             return INPUT_LAYER
         if _EVERY_LAYER.match(tensor.name):
             return EVERY_LAYER
@@ -218,11 +208,11 @@ def _layer_of(tensor: Tensor, shape: ModelShape, load_mtp: bool) -> int | None:
     return layer if kept is not None and kept.match(match[2]) else None
 
 
-def _matrix_bytes(layer: Iterable[PlacedTensor], sizes: Mapping[str, int], *, experts: bool) -> MatrixBytes:
+def _expert_bytes(experts: Iterable[PlacedTensor], sizes: Mapping[str, int]) -> MatrixBytes:
     """The largest of each kind (grovemoe has two expert sets)."""
     found = {"up": 0, "gate": 0, "down": 0, "gate_up": 0}
-    for tensor in layer:
-        match = _MATRIX.search(tensor.name)
-        if match and bool(match[2]) == experts:
+    for tensor in experts:
+        match = ROUTED_EXPERTS.search(tensor.name)
+        if match and tensor.name.endswith(".weight"):
             found[match[1]] = max(found[match[1]], sizes[tensor.name])
     return MatrixBytes(**found)

@@ -30,7 +30,6 @@ class MlaShape:
     """
 
     kv_lora_rank: int
-    q_lora_rank: int
     key_length: int
     value_length: int
     rope_dims: int
@@ -38,14 +37,12 @@ class MlaShape:
 
 @dataclass(frozen=True, slots=True)
 class IndexerShape:
-    """Sparse attention's index (DSA, MSA): one more key row a token in the layers that own an indexer."""
+    """Sparse attention's index (DSA): one more key row a token in the layers that own an indexer."""
 
     n_head: int
     key_length: int
     top_k: int
     layers: tuple[bool, ...]
-    block_size: int = 0
-    """MSA (minimax-m3) selects blocks of this many cells; 0 selects single cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,6 @@ class StateShape:
     kind: str
     conv_elements: int
     state_elements: int
-    conv_kernel: int = 0
     inner_size: int = 0
     state_size: int = 0
     group_count: int = 0
@@ -83,23 +79,12 @@ class MtpCacheLayer:
 
 @dataclass(frozen=True, slots=True)
 class GraphTraits:
-    """What the tensor list and the architecture say about the graph: decides the size of compute buffers."""
+    """What the graph depends on and neither the numbers nor the name of one tensor tell."""
 
-    ffn_gate: bool
-    """The dense feed-forward has a gate, as its own tensor or fused into ``ffn_up``."""
-    ffn_gate_fused: bool
-    expert_gate: bool
-    expert_gate_up_fused: bool
-    qk_norm: bool
-    qkv_bias: bool
-    qkv_fused: bool
-    attention_gate: bool
-    attention_sinks: bool
-    attention_norm: bool
-    rope_factors: bool
-    """``rope_freqs`` or ``rope_factors_*`` tensors exist."""
     parallel_residual: bool
+    """Attention and feed-forward both start from the block's input."""
     tied_embeddings: bool
+    """There is no ``output.weight``: the input embedding is the output matrix, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +113,11 @@ class ModelShape:
     has_rope: tuple[bool, ...]
     is_moe: tuple[bool, ...]
     window_tokens: int = 0
-    chunked_window: bool = False
-    """The window is a fixed chunk (llama4), not a sliding one; the cache has the same size."""
+    """Of a sliding window, or of llama4's fixed chunks, whose cache has the same size; 0: no window."""
     n_expert: int = 0
     n_expert_used: int = 0
     n_ff_expert: int = 0
     """Widest routed expert of any layer."""
-    n_ff_shared_expert: int = 0
-    n_embd_expert: int = 0
-    """Width the routed experts work at: ``n_embd`` unless the model has a latent size (nemotron_h_moe)."""
     value_width_max: int = 0
     """Widest V row of any block: V without flash attention is padded to it (TAG_V_CACHE_VARIABLE)."""
     mla: MlaShape | None = None
@@ -180,7 +161,7 @@ class ModelShape:
 def shape_from_header(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> ModelShape:
     """The shape that a GGUF header (or a catalogue row laid out like one) describes.
 
-    Raises NotModelledError for an architecture whose memory rules are not known, UsageError for a header that
+    Raises NotModelledError for an architecture whose memory rules are not known, GgufError for a header that
     lacks or contradicts what the architecture needs.
     """
     from llmfit.advisor.model.shape_rules import build_shape

@@ -22,12 +22,11 @@ from llmfit.advisor.model.shape import (
     MtpCacheLayer,
     StateShape,
 )
+from llmfit.advisor.model.tensor_names import BLOCK, INPUT_EMBEDDING, ROUTED_EXPERTS, block_of
 from llmfit.advisor.model.tensors import Tensor
 
 MAX_LAYERS = 512
 """LLAMA_MAX_LAYERS (src/llama-hparams.h)."""
-_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
-_EXPERT = re.compile(r"ffn_(up|down|gate|gate_up)_(ch|)exps\.")
 _DENSE_FFN = re.compile(r"ffn_(up|down|gate)\.weight")
 _UNFILTERED_HYBRIDS = ("no kv heads", "no kv heads, no ffn", "every layer too")
 """Hybrid caches that create_memory gives to every block that is not recurrent, MTP blocks included."""
@@ -61,7 +60,7 @@ def _blocks(tensors: Sequence[Tensor]) -> _Blocks:
     by_layer: dict[int, set[str]] = {}
     outside = set()
     for tensor in tensors:
-        match = _BLOCK.fullmatch(tensor.name)
+        match = BLOCK.fullmatch(tensor.name)
         if match:
             by_layer.setdefault(int(match[1]), set()).add(match[2])
         else:
@@ -87,17 +86,16 @@ def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> Mo
     dims = _head_dims(header, n_head[0], windowed)
     recurrent = _recurrent_layers(header, rule, n_all, n_layer, n_head_kv)
     kinds = _kinds(header, rule, n_layer, windowed, recurrent, n_head_kv)
-    embedding = next((tensor for tensor in tensors if tensor.name == "token_embd.weight"), None)
+    embedding = next((tensor for tensor in tensors if tensor.name == INPUT_EMBEDDING), None)
     widest = max(v * kv for (_, v), kv in zip(dims, n_head_kv, strict=True))
     feed_forward = header.per_layer("feed_forward_length", n_all, 0)
     dense = [any(_DENSE_FFN.match(name) for name in blocks.by_layer.get(il, ())) for il in range(n_layer)]
-    moe = tuple(any(_EXPERT.match(name) for name in blocks.by_layer.get(il, ())) for il in range(n_layer))
-    n_embd = header.integer("embedding_length")
+    moe = {block_of(tensor.name) for tensor in tensors if ROUTED_EXPERTS.search(tensor.name)}
     return ModelShape(
         architecture=header.architecture,
         n_layer_all=n_all,
         n_layer=n_layer,
-        n_embd=n_embd,
+        n_embd=header.integer("embedding_length"),
         n_vocab=embedding.dims[-1] if embedding else header.integer("vocab_size", 0),
         context_train_tokens=header.integer("context_length"),
         kinds=kinds,
@@ -107,16 +105,16 @@ def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> Mo
         head_dim_v=tuple(v for _, v in dims[:n_layer]),
         n_ff=tuple(feed_forward[il] if dense[il] else 0 for il in range(n_layer)),
         n_layer_kv=_cache_owners(header, rule, n_layer, n_all),
-        traits=_traits(tensors, blocks, rule, header, n_layer),
+        traits=GraphTraits(
+            parallel_residual=_parallel_residual(header, rule, blocks, n_layer),
+            tied_embeddings="output.weight" not in blocks.outside,
+        ),
         has_rope=_rope_layers(header, rule, n_layer, kinds, window_tokens),
-        is_moe=moe,
+        is_moe=tuple(il in moe for il in range(n_layer)),
         window_tokens=window_tokens,
-        chunked_window=header.architecture == "llama4" and window_tokens > 0,
         n_expert=header.integer("expert_count", 0),
         n_expert_used=max(header.per_layer("expert_used_count", n_all, 0)),
         n_ff_expert=_expert_width(header, tensors, n_all),
-        n_ff_shared_expert=_shared_expert_width(tensors),
-        n_embd_expert=header.integer("moe_latent_size", 0) or n_embd,
         value_width_max=widest,
         mla=_mla(header),
         indexer=_indexer(header, rule, n_layer),
@@ -253,7 +251,6 @@ def _mla(header: HeaderValues) -> MlaShape | None:
         return None
     return MlaShape(
         kv_lora_rank=header.integer("attention.kv_lora_rank"),
-        q_lora_rank=header.integer("attention.q_lora_rank", 0),
         key_length=key_length,
         value_length=value_length,
         rope_dims=header.integer("rope.dimension_count", header.integer("attention.key_length", 0)),
@@ -261,14 +258,11 @@ def _mla(header: HeaderValues) -> MlaShape | None:
 
 
 def _indexer(header: HeaderValues, rule: ArchitectureRule, n_layer: int) -> IndexerShape | None:
-    """deepseek32: every layer; glm-dsa: the full indexers; minimax-m3: after the leading dense blocks."""
+    """deepseek32: every layer; glm-dsa: the layers with an index of their own."""
     if not rule.indexer:
         return None
     layers = (True,) * n_layer
-    if header.architecture == "minimax-m3":
-        dense = header.integer("leading_dense_block_count", 0)
-        layers = tuple(il >= dense for il in range(n_layer))
-    elif header.architecture == "glm-dsa":
+    if header.architecture == "glm-dsa":
         if header.has("attention.indexer.types"):
             layers = tuple(bool(v) for v in header.per_layer("attention.indexer.types", n_layer))
         elif header.integer("context_length") >= _GLM_5_2_CONTEXT:
@@ -278,7 +272,6 @@ def _indexer(header: HeaderValues, rule: ArchitectureRule, n_layer: int) -> Inde
         key_length=header.integer("attention.indexer.key_length"),
         top_k=header.integer("attention.indexer.top_k"),
         layers=layers,
-        block_size=header.integer("attention.indexer.block_size", 0),
     )
 
 
@@ -293,12 +286,12 @@ def _state(header: HeaderValues, rule: ArchitectureRule, n_head: tuple[int, ...]
         return StateShape("rwkv", shift * n_embd, n_embd * head, head_size=head)
     if rule.state == "shortconv":
         cache = header.integer("shortconv.l_cache")
-        return StateShape("shortconv", n_embd * (cache - 1), 0, conv_kernel=cache)
+        return StateShape("shortconv", n_embd * (cache - 1), 0)
     kernel = header.integer("ssm.conv_kernel", 0)
     if rule.state == "kda":
         head = header.integer("kda.head_dim")
         conv = 3 * (kernel - 1 if kernel else 3) * n_head[0] * head
-        return StateShape("kda", conv, head * head * n_head[0], kernel, head_size=head)
+        return StateShape("kda", conv, head * head * n_head[0], head_size=head)
     if rule.state == "lightning":
         head = header.integer("attention.key_length", n_embd // max(n_head[0], 1))
         return StateShape("lightning", 0, head * head * n_head[0], head_size=head)
@@ -306,7 +299,7 @@ def _state(header: HeaderValues, rule: ArchitectureRule, n_head: tuple[int, ...]
     groups = header.integer("ssm.group_count", 0)
     conv = (kernel - 1 if kernel else 0) * (inner + 2 * groups * size)
     rank = header.integer("ssm.time_step_rank", 0)
-    return StateShape(rule.state, conv, size * inner, kernel, inner, size, groups, rank)
+    return StateShape(rule.state, conv, size * inner, inner, size, groups, rank)
 
 
 def _mtp_cache(
@@ -348,37 +341,6 @@ def _expert_width(header: HeaderValues, tensors: Sequence[Tensor], n_all: int) -
     if declared:
         return declared
     return max((t.dims[0] for t in tensors if ".ffn_down_exps." in t.name), default=0)
-
-
-def _shared_expert_width(tensors: Sequence[Tensor]) -> int:
-    return max((t.dims[0] for t in tensors if ".ffn_down_shexp.weight" in t.name), default=0)
-
-
-def _traits(
-    tensors: Sequence[Tensor], blocks: _Blocks, rule: ArchitectureRule, header: HeaderValues, n_layer: int
-) -> GraphTraits:
-    down = {t.name: t.dims[0] for t in tensors if t.name.endswith(".ffn_down.weight")}
-    fused = any(
-        t.dims[-1] == 2 * down.get(t.name.replace(".ffn_up.", ".ffn_down."), -1)
-        for t in tensors
-        if t.name.endswith(".ffn_up.weight")
-    )
-    gate_up = blocks.any("ffn_gate_up_exps.", n_layer)
-    return GraphTraits(
-        ffn_gate=fused or blocks.any("ffn_gate.weight", n_layer),
-        ffn_gate_fused=fused,
-        expert_gate=gate_up or blocks.any("ffn_gate_exps.", n_layer),
-        expert_gate_up_fused=gate_up,
-        qk_norm=blocks.any("attn_q_norm", n_layer),
-        qkv_bias=any(blocks.any(f"attn_{which}.bias", n_layer) for which in ("q", "qkv")),
-        qkv_fused=blocks.any("attn_qkv.weight", n_layer),
-        attention_gate=blocks.any("attn_gate.", n_layer),
-        attention_sinks=blocks.any("attn_sinks", n_layer),
-        attention_norm=blocks.any("attn_norm.", n_layer),
-        rope_factors=any(name.startswith(("rope_freqs", "rope_factors")) for name in blocks.outside),
-        parallel_residual=_parallel_residual(header, rule, blocks, n_layer),
-        tied_embeddings="output.weight" not in blocks.outside,
-    )
 
 
 def _parallel_residual(header: HeaderValues, rule: ArchitectureRule, blocks: _Blocks, n_layer: int) -> bool:

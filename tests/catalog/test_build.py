@@ -10,10 +10,10 @@ import pytest
 from llmfit.advisor.errors import NotModelledError, UsageError
 from llmfit.advisor.model.gguf import read_header
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.model.tensor_names import active_parameters
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.catalog import loader
 from llmfit.catalog.build import (
-    active_parameters,
     build_model,
     default_quantization,
     model_from_header,
