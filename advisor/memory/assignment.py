@@ -16,6 +16,7 @@ from llmfit.advisor.memory.weights import CPU_MOE_PATTERN, WeightTable
 from llmfit.advisor.model.shape import ModelShape
 
 HOST_DEVICE = -1
+"""System RAM, where a position in ``settings.devices`` stands otherwise."""
 _NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
 
@@ -43,9 +44,6 @@ class Assignment:
     def fully_offloaded(self) -> bool:
         """Every layer and the output on a GPU (``-ngl`` at least block_count + 1)."""
         return self.n_devices > 0 and self.output_device >= 0 and min(self.layer_device) >= 0
-
-    def layers_on(self, device: int) -> tuple[int, ...]:
-        return tuple(il for il, where in enumerate(self.layer_device) if where == device)
 
 
 def assign_layers(

@@ -1,7 +1,7 @@
 """KV cache and recurrent state: how many cells, and how many bytes on each device.
 
 Sources (llama.cpp b11434): ``llama_context::llama_context`` (src/llama-context.cpp: context and batch sizes),
-``llama_kv_cache`` (src/llama-kv-cache.cpp), ``llama_kv_cache_iswa``, ``_dsa``, ``_msa``,
+``llama_kv_cache`` (src/llama-kv-cache.cpp), ``llama_kv_cache_iswa``, ``_dsa``,
 ``llama_memory_recurrent``.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.memory.assignment import Assignment
+from llmfit.advisor.memory.assignment import HOST_DEVICE, Assignment
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import HOST_ALIGNMENT_BYTES, gpu_tensor_bytes
 from llmfit.advisor.model.quantization import CACHE_TYPES, TensorType
@@ -18,6 +18,8 @@ from llmfit.advisor.model.shape import LayerKind, ModelShape
 from llmfit.advisor.units import pad
 
 CONTEXT_PADDING_TOKENS = 256
+"""GGML_PAD in ``llama_context`` and ``llama_kv_cache_iswa``: cells come in such steps."""
+F32_BYTES = 4
 MAX_SLOTS = 256
 """LLAMA_MAX_SEQ (src/llama-cparams.h)."""
 _ROLLBACK = ("qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe")
@@ -45,7 +47,7 @@ class CacheGeometry:
     n_ubatch: int
     unified: bool
     flash_attn: bool
-    """As llama.cpp will run it: Grok forces it off."""
+    """See ``uses_flash_attention``."""
     n_rs_seq: int
     """Rollback snapshots of a recurrent state (speculative decoding)."""
     n_outputs: int
@@ -88,7 +90,7 @@ def cache_geometry(shape: ModelShape, settings: LaunchSettings) -> CacheGeometry
         n_batch=n_batch,
         n_ubatch=n_ubatch,
         unified=settings.kv_unified,
-        flash_attn=settings.flash_attn and shape.architecture != "grok",
+        flash_attn=uses_flash_attention(shape, settings),
         n_rs_seq=_rollback_snapshots(shape, settings),
         n_outputs=_reserved_outputs(settings, n_batch),
     )
@@ -102,6 +104,11 @@ def _swa_cells(shape: ModelShape, settings: LaunchSettings, n_ctx_seq: int, n_ub
         return n_ctx_seq
     sharing = settings.parallel if settings.kv_unified else 1
     return pad(min(n_ctx_seq, shape.window_tokens * sharing + n_ubatch), CONTEXT_PADDING_TOKENS)
+
+
+def uses_flash_attention(shape: ModelShape, settings: LaunchSettings) -> bool:
+    """Whether llama.cpp runs it: Grok forces it off (``llama_init_from_model``, src/llama-context.cpp)."""
+    return settings.flash_attn and shape.architecture != "grok"
 
 
 def _drafts(settings: LaunchSettings) -> bool:
@@ -131,8 +138,7 @@ def check_cache_types(shape: ModelShape, settings: LaunchSettings) -> None:
             f"cache types {settings.cache_type_k} and {settings.cache_type_v}",
             f"{shape.architecture} stores K and V as one and takes the same type for both",
         )
-    flash = settings.flash_attn and shape.architecture != "grok"
-    if type_v.is_quantized and not flash:
+    if type_v.is_quantized and not uses_flash_attention(shape, settings):
         raise UsageError(f"V cache type {settings.cache_type_v}", "a quantised V cache needs flash attention")
     for which, kind, dims in (("K", type_k, shape.head_dim_k), ("V", type_v, shape.head_dim_v)):
         uneven = next((dim for dim in dims if dim % kind.block_elements), 0)
@@ -159,9 +165,9 @@ def cache_bytes(
     """KV cache plus recurrent state by device (``context`` in llama.cpp's memory breakdown)."""
     sums = [0] * (assignment.n_devices + 1)
     on_gpu = layer_cache_bytes(shape, settings, geometry)
-    on_host = (
-        layer_cache_bytes(shape, settings, geometry, on_gpu=False) if -1 in assignment.cache_device else ()
-    )
+    on_host: tuple[int, ...] = ()
+    if HOST_DEVICE in assignment.cache_device:
+        on_host = layer_cache_bytes(shape, settings, geometry, on_gpu=False)
     for layer, device in enumerate(assignment.cache_device):
         sums[device] += on_gpu[layer] if device >= 0 else on_host[layer]
     return CacheBytes(tuple(sums[:-1]), sums[-1])
@@ -173,7 +179,7 @@ def layer_cache_bytes(
     """Bytes of KV cache and state of each block (``n_layer_all`` entries), whatever device it lies on."""
     geometry = geometry or cache_geometry(shape, settings)
     sizes = [0] * shape.n_layer_all
-    state = 4 * geometry.n_seq_max * (1 + geometry.n_rs_seq)
+    state = F32_BYTES * geometry.n_seq_max * (1 + geometry.n_rs_seq)
     known: dict[tuple[int, int, int], int] = {}
     for layer, kind in enumerate(shape.kinds):
         if shape.state and kind in (LayerKind.RECURRENT, LayerKind.HYBRID):
@@ -189,8 +195,7 @@ def layer_cache_bytes(
         if key not in known:
             known[key] = kv_layer_bytes(shape, settings, geometry, *key, on_gpu)
         sizes[layer] += known[key]
-        if shape.indexer and shape.indexer.layers[layer]:
-            sizes[layer] += _indexer_bytes(shape, settings, geometry, layer, on_gpu)
+        sizes[layer] += _indexer_bytes(shape, settings, geometry, layer, on_gpu)
     for idle in shape.mtp_cache if shape.mtp_in_main_cache else ():
         width = (idle.k_elements, idle.v_elements)
         sizes[idle.layer] += kv_layer_bytes(shape, settings, geometry, *width, geometry.n_ctx_seq, on_gpu)
@@ -218,14 +223,11 @@ def kv_layer_bytes(
 def _indexer_bytes(
     shape: ModelShape, settings: LaunchSettings, geometry: CacheGeometry, layer: int, on_gpu: bool
 ) -> int:
-    """llama_kv_cache_dsa and _msa: one key head, and one V head unless the model is MLA."""
-    if shape.indexer is None:
+    """llama_kv_cache_dsa: one key head in the layers that own an index."""
+    if shape.indexer is None or not shape.indexer.layers[layer]:
         return 0
     rows = geometry.n_ctx_seq * geometry.n_stream
-    size = _tensor_bytes(CACHE_TYPES[settings.cache_type_k], shape.indexer.key_length, rows, on_gpu)
-    if shape.mla:
-        return size
-    return size + _tensor_bytes(CACHE_TYPES[settings.cache_type_v], shape.head_dim_v[layer], rows, on_gpu)
+    return _tensor_bytes(CACHE_TYPES[settings.cache_type_k], shape.indexer.key_length, rows, on_gpu)
 
 
 def _tensor_bytes(kind: TensorType, row_elements: int, rows: int, on_gpu: bool) -> int:

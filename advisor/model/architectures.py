@@ -147,7 +147,7 @@ NOT_MODELLED: Mapping[str, str] = MappingProxyType(
         "kimi-k3": "its latent experts and attention residuals were not checked",
         "glm5-next": "its pooled sparse-attention index was not checked",
         "qwen4exp": "its pooled sparse-attention index and n-gram embeddings were not checked",
-        "minimax-m3": "its compute buffers for block-sparse attention were not replayed (its cache is known)",
+        "minimax-m3": "its compute buffers for block-sparse attention were not replayed",
         "plm": "its cache was not checked",
         "codeshell": "its token embedding lies under the output's name, which was not followed",
         "deepseek4": "its compressed caches were not checked",
