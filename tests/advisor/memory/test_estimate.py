@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from llmfit.advisor.errors import UsageError
@@ -33,9 +35,10 @@ def test_totals_are_sums_and_fits_counts_the_margin() -> None:
     assert gpu.overhead_bytes == overhead.expected_bytes
     assert gpu.margin_bytes > overhead.doubt_bytes
     assert gpu.total_bytes == gpu.weights_bytes + gpu.kv_cache_bytes + gpu.compute_bytes + gpu.overhead_bytes
-    exactly = estimate_memory(shape, table, settings, cards(gpu.required_bytes / 2**30))
+    required_bytes = gpu.total_bytes + gpu.margin_bytes
+    exactly = estimate_memory(shape, table, settings, cards(required_bytes / 2**30))
     assert exactly.fits
-    short = estimate_memory(shape, table, settings, cards((gpu.required_bytes - MIB) / 2**30))
+    short = estimate_memory(shape, table, settings, cards((required_bytes - MIB) / 2**30))
     assert not short.fits
     assert short.shortfall_bytes == pytest.approx(MIB, abs=16)
 
@@ -89,9 +92,49 @@ def test_drafting_counts_its_second_context_apart() -> None:
     without = estimate_memory(shape, table_of("glm-4.7-flash"), plain, cards(80)).gpus[0]
     memory = estimate_memory(shape, table_of("glm-4.7-flash", load_mtp=True), drafting, cards(80)).gpus[0]
     assert without.draft_bytes == 0
-    assert memory.draft_bytes >= 576 * 2 * 8192
+    assert memory.draft_bytes == 576 * 2 * 8192 + memory.compute_bytes
     assert memory.overhead_bytes == without.overhead_bytes + memory.draft_bytes
     assert memory.kv_cache_bytes == without.kv_cache_bytes
+
+
+def test_the_draft_context_of_windowed_blocks_caches_their_window() -> None:
+    shape, table = shape_of("mimo-v2-flash"), table_of("mimo-v2-flash", load_mtp=True)
+    assert all(block.windowed for block in shape.mtp_cache)
+    rows = sum(block.k_elements + block.v_elements for block in shape.mtp_cache)
+
+    def draft_cache(context_tokens: int) -> int:
+        settings = LaunchSettings(context_tokens, devices=(0,), spec_type="draft-mtp")
+        card = estimate_memory(shape, table, settings, cards(400)).gpus[0]
+        return card.draft_bytes - card.compute_bytes
+
+    cells = -(-(shape.window_tokens + 512) // 256) * 256
+    assert draft_cache(8192) == draft_cache(32768) == 2 * rows * cells
+
+
+def test_drafting_without_a_card_is_counted_in_ram() -> None:
+    shape, table = shape_of("glm-4.7-flash"), table_of("glm-4.7-flash", load_mtp=True)
+    host = estimate_memory(shape, table, LaunchSettings(8192, spec_type="draft-mtp"), cards()).host
+    logits = 4 * shape.n_vocab * 4  # one row of the slot and three drafted ones
+    assert host.draft_bytes == 576 * 2 * 8192 + host.compute_bytes
+    assert host.overhead_bytes == PROCESS_BYTES + logits + host.draft_bytes
+
+
+def test_a_large_per_layer_embedding_is_read_from_disk() -> None:
+    """--lazy-mode auto: above 4 GiB, and only gemma4 has one."""
+    shape, table = shape_of("gemma4-e4b"), table_of("gemma4-e4b")
+    (embedding,) = (one for one in table.tensors if one.name == "per_layer_token_embd.weight")
+
+    def lazy_bytes(n_bytes: int) -> int:
+        tensors = tuple(
+            replace(one, host_bytes=n_bytes) if one is embedding else one for one in table.tensors
+        )
+        changed = replace(table, tensors=tensors)
+        details = estimate_memory(shape, changed, LaunchSettings(4096), cards()).host_details
+        assert details is not None
+        return details.lazy_bytes
+
+    assert lazy_bytes(4 * 2**30) == 0
+    assert lazy_bytes(4 * 2**30 + 32) == 4 * 2**30 + 32
 
 
 def test_a_model_is_estimated_with_its_own_table() -> None:

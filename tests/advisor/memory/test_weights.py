@@ -55,7 +55,8 @@ def test_embedding_stays_in_ram_and_a_tied_one_is_copied() -> None:
 def test_gemma_holds_a_tied_embedding_twice_in_ram_and_bitnet_never() -> None:
     window = {"attention__sliding_window": 64, "attention__sliding_window_pattern": (1, 0) * 4}
     shared = placed("llama", tiny_tensors(tied=True), 0)[1]
-    assert placed("gemma4", tiny_tensors(tied=True), 0, **window)[1] == shared + EMBEDDING
+    for architecture in ("gemma3n", "gemma4"):
+        assert placed(architecture, tiny_tensors(tied=True), 0, **window)[1] == shared + EMBEDDING
     assert (
         placed("bitnet", tiny_tensors(tied=True), 1)[0]
         == placed("llama", tiny_tensors(tied=True), 1)[0] - EMBEDDING
@@ -113,3 +114,78 @@ def test_layers_add_up_to_the_file(model: str) -> None:
     assert in_file <= counted <= in_file + 32 * len(header_of(model).tensors)
     assert len(weights.layer_gpu_bytes) == shape.n_layer_all
     assert all(gpu >= 0 for gpu in weights.layer_gpu_bytes)
+
+
+@pytest.mark.parametrize("architecture", ["bailingmoe2", "exaone-moe", "exaone4", "glm4"])
+def test_what_skips_its_mtp_blocks_does_so_while_drafting(architecture: str) -> None:
+    """TENSOR_SKIP whatever was asked, in src/models/*.cpp."""
+    tensors = tiny_tensors()
+    shape = shape_from_header(tiny_metadata(architecture, nextn_predict_layers=1), tensors)
+    assert weight_table(shape, tensors, load_mtp=True).layer_gpu_bytes[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "loads"),
+    [
+        ("cohere2moe", "nextn.shared_head_head.weight", True),
+        ("cohere2moe", "nextn.eh_proj.weight", False),
+        ("hy_v3", "ffn_up_exps.weight", True),
+        ("deepseek32", "exp_probs_b.bias", True),
+        ("deepseek32", "ffn_up_exps.weight", False),
+        ("llama", "nextn.shared_head_head.weight", False),
+    ],
+)
+def test_tensors_of_mtp_blocks_that_load_without_drafting(architecture: str, name: str, loads: bool) -> None:
+    draft = tensor(f"blk.7.{name}", 1024, 1024)
+    keys = {"attention__sliding_window": 64} if architecture == "cohere2moe" else {}
+    if architecture == "deepseek32":
+        keys = {f"attention__indexer__{key}": 64 for key in ("head_count", "key_length", "top_k")}
+    weights = table(architecture, tiny_tensors(7, extra=(draft,)), nextn_predict_layers=1, **keys)
+    assert weights.layer_host_bytes[-1] == (draft.n_bytes if loads else 0)
+
+
+@pytest.mark.parametrize("architecture", ["lfm2", "lfm2moe"])
+def test_lfm2_calls_its_output_norm_an_embedding_norm(architecture: str) -> None:
+    norm = tensor("token_embd_norm.weight", 1024, kind="F32")
+    keys = {"shortconv__l_cache": 3, "attention__head_count_kv": (0, 4) * 4}
+    plain, named = (table(architecture, tiny_tensors(extra=extra), **keys) for extra in ((), (norm,)))
+    assert named.output_gpu_bytes == plain.output_gpu_bytes + norm.n_bytes
+    assert named.layer_gpu_bytes == plain.layer_gpu_bytes
+
+
+def test_only_rows_in_groups_of_eight_are_repacked() -> None:
+    plain = table("llama", tiny_tensors()).repackable_bytes
+    extra = tensor("blk.0.odd.weight", 1024, 12), tensor("blk.0.even.weight", 1024, 16)
+    assert (
+        table("llama", tiny_tensors(extra=extra)).repackable_bytes["Q4_K"] == plain["Q4_K"] + extra[1].n_bytes
+    )
+
+
+def test_two_copies_of_a_tied_embedding_stay_in_ram_with_the_output() -> None:
+    window = {"attention__sliding_window": 64, "attention__sliding_window_pattern": (1, 0) * 4}
+    tensors = tiny_tensors(tied=True)
+    shape = shape_from_header(tiny_metadata("gemma4", **window), tensors)
+    weights = weight_table(shape, tensors)
+
+    def host_bytes(gpu_layers: int) -> int:
+        settings = LaunchSettings(4096, devices=(0,), gpu_layers=gpu_layers)
+        return weight_bytes(weights, assign_layers(shape, settings, [None])).host_bytes
+
+    assert host_bytes(9) == EMBEDDING
+    assert host_bytes(0) == sum(one.n_bytes for one in tensors) + EMBEDDING
+
+
+def test_an_ot_rule_for_a_tied_embedding_keeps_the_copy_for_the_output_in_ram() -> None:
+    tensors = tiny_tensors(tied=True)
+    shape = shape_from_header(tiny_metadata("llama"), tensors)
+    weights = weight_table(shape, tensors)
+
+    def card_and_host(*rules: str) -> tuple[int, int]:
+        settings = LaunchSettings(4096, devices=(0,), override_tensor=rules)
+        found = weight_bytes(weights, assign_layers(shape, settings, [None], weights))
+        return found.gpu_bytes[0], found.host_bytes
+
+    card, host = card_and_host()
+    assert card_and_host("token_embd=CPU") == (card - EMBEDDING, host)
+    norm = next(one for one in weights.tensors if one.name == "output_norm.weight")
+    assert card_and_host("output_norm=CPU") == (card - norm.gpu_bytes, host + norm.host_bytes)
