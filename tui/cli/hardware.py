@@ -9,7 +9,7 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.text import printable
 from llmfit.tui.cli.output import print_json, print_lines
-from llmfit.tui.cli.render import gpu_line, ram_line
+from llmfit.tui.cli.render import gpu_line, ram_line, wrapped
 from llmfit.tui.session import machine_from
 
 
@@ -24,19 +24,21 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _lines(machine: Machine) -> Iterator[str]:
     cpu = machine.cpu
-    cores = "core count not known" if cpu.physical_cores is None else f"{cpu.physical_cores} cores"
-    yield f"CPU {printable(cpu.name or 'not known')}: {cores}"
+    if cpu.name is not None or not machine.simulated:
+        cores = "core count not known" if cpu.physical_cores is None else f"{cpu.physical_cores} cores"
+        yield f"CPU {printable(cpu.name or 'not known')}: {cores}"
     yield ram_line(machine)
     for gpu in machine.gpus:
         yield gpu_line(gpu)
         read = ", ".join(f"{name} from {source}" for name, source in sorted(gpu.sources.items()))
         if read:
-            yield f"     {printable(read)}"
+            yield from wrapped(printable(read), start="     ")
     if not machine.gpus:
         yield "No GPU."
     server = machine.llama_server
-    if server is None:
-        yield "llama-server: not found on PATH"
-    else:
+    if server is not None:
         yield f"llama-server {printable(server.version or '')} at {printable(server.path)}"
-    yield from (f"Note: {printable(note)}" for note in machine.notes)
+    elif not machine.simulated:
+        yield "llama-server: not found on PATH"
+    for note in machine.notes:
+        yield from wrapped(f"Note: {printable(note)}")

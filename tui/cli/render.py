@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18
+MAX_MODEL_CHARACTERS = 24
 VERDICT_TEXT = {
     FITS_GPU: "✓ fits on the GPU",
     FITS_OFFLOAD: "~ runs with weights in system RAM",
@@ -207,14 +208,14 @@ def recommendation_lines(
     if not recommendations:
         yield "Nothing in the catalogue fits this machine at this context and speed."
         return
-    rows = [["", "purpose", "model", "quant", "KV", "context", "memory GiB", "decode tok/s"]]
+    rows = [["", "purpose", "model", "quant", "KV", "context", "GiB", "decode tok/s"]]
     for number, recommendation in enumerate(recommendations, 1):
         judgement = recommendation.judgement
         rows.append(
             [
                 str(number),
                 recommendation.purpose,
-                printable(judgement.model.id.split("/")[-1]),
+                printable(judgement.model.id.split("/")[-1], MAX_MODEL_CHARACTERS),
                 judgement.model.quantization,
                 judgement.settings.cache_type_k,
                 format_context(judgement.settings.context_tokens),
@@ -226,7 +227,8 @@ def recommendation_lines(
     for number, recommendation in enumerate(recommendations, 1):
         yield ""
         yield f"{number}. {printable(recommendation.judgement.model.id)}: {recommendation.purpose}"
-        yield from (f"   - {printable(line)}" for line in recommendation.why)
+        for line in recommendation.why:
+            yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         if recommendation.judgement.argv is not None:
             yield f"   {shell_command(recommendation.judgement.argv)}"
 
