@@ -91,7 +91,7 @@ def first_row_s(command: Sequence[str]) -> float:
     pid, terminal = pty.fork()
     if pid == 0:  # the child: a program with a terminal as its three streams
         os.chdir(ROOT)
-        os.execvpe(command[0], list(command), _environment())  # noqa: S606
+        os.execvpe(command[0], list(command), _environment())
     try:
         _set_size(terminal)
         seen = b""
