@@ -36,7 +36,8 @@ class LlmfitApp(App[LlmfitError]):
     ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-too-short"),
-        (18, "-short"),
+        (18, "-low"),
+        (24, "-short"),
         (34, "-tall"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [

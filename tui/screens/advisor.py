@@ -60,7 +60,7 @@ class AdvisorScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy", "copy"),
         Binding("c", "context", "context"),
-        Binding("u", "use_case", "use case"),
+        Binding("u", "use_case", "use"),
         Binding("slash", "search", "search", key_display="/"),
         Binding("escape", "clear_search", "back"),
         Binding("f5", "look_again", "read the machine again", show=False),

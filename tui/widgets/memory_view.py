@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -49,11 +49,10 @@ def memory_text(judgement: Judgement, width: int) -> Text:
     """A head that is the legend as well, a line a device, and what is missing; GiB throughout."""
     devices = judgement.memory.devices
     missing = missing_by_device(judgement)
-    rows = [[device_label(device), *_sizes(device), _total(device, missing)] for device in devices]
-    head = ["", *(f"{glyph} {name}" for name, glyph, _ in PARTS), "total of free"]
-    if _width_of([head, *rows]) + len(_GAP) + MIN_BAR_WIDTH > width:
-        head = ["", *(_SHORT_NAMES.get(name, name) for name, _, _ in PARTS), "total/free"]
-        rows = [[*row[:-1], row[-1].replace(" of ", "/")] for row in rows]
+    forms = list(_forms(devices, missing))
+    fitting = (form for form in forms[1:] if _width_of(form) <= width)
+    roomy = _width_of(forms[0]) + len(_GAP) + MIN_BAR_WIDTH <= width
+    head, *rows = forms[0] if roomy else next(fitting, forms[-1])
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     room = width - _width_of([head, *rows]) - len(_GAP)
     bar_width = min(room, MAX_BAR_WIDTH) if room >= MIN_BAR_WIDTH else 0
@@ -64,6 +63,18 @@ def memory_text(judgement: Judgement, width: int) -> Text:
         lines.append(_line(row, widths, bar, "bold red" if missing_bytes else ""))
     lines += _notes(devices, missing, bar_width > 0)
     return Text("\n").join(lines)
+
+
+def _forms(devices: Sequence[DeviceMemory], missing: Mapping[str, int]) -> Iterator[list[list[str]]]:
+    """Head and rows, each form narrower than the one before."""
+    rows = [[device_label(device), *_sizes(device), _total(device, missing)] for device in devices]
+    yield [["", *(f"{glyph} {name}" for name, glyph, _ in PARTS), "total of free"], *rows]
+    rows = [[*row[:-1], row[-1].replace(" of ", "/")] for row in rows]
+    yield [["", *(_SHORT_NAMES.get(name, name) for name, _, _ in PARTS), "total/free"], *rows]
+    rest = [gib(device.compute_bytes + device.overhead_bytes) for device in devices]
+    rows = [[*row[:3], other, row[-1]] for row, other in zip(rows, rest, strict=True)]
+    yield [["", "wts", "KV", "other", "total/free"], *rows]
+    yield [["", "wts", "KV", "other", "total"], *([*row[:-1], row[-1].split("/")[0]] for row in rows)]
 
 
 def missing_by_device(judgement: Judgement) -> dict[str, int]:

@@ -68,7 +68,7 @@ def test_a_name_without_room_ends_in_an_ellipsis() -> None:
     assert sum(width for _, width in columns) + 2 * len(columns) <= 78
 
 
-@pytest.mark.parametrize("width", [42, 46, 60, 77, 120])
+@pytest.mark.parametrize("width", [34, 42, 46, 60, 77, 120])
 @pytest.mark.parametrize("name", [*MODELS, TOO_LARGE])
 def test_the_bytes_stay_on_their_lines(width: int, name: str) -> None:
     judgement = judged(name, two_cards())
@@ -162,6 +162,14 @@ async def test_a_tiny_terminal_gets_one_sentence(advice: FakeAdvice) -> None:
         await settled(pilot)
         assert screen.query_one("#main").display and not screen.query_one("#too-small").display
         assert len(rows_of(screen)) == 4
+
+
+async def test_the_smallest_terminal_shows_every_part(advice: FakeAdvice) -> None:
+    async with advice.app.run_test(size=(60, 18)) as pilot:
+        screen = await settled(pilot)
+        for part, height in (("#picks", 5), ("#why-box", 3), ("#bytes-box", 3), ("#command", 2)):
+            box = screen.query_one(part)
+            assert box.region.bottom <= 17 and box.region.height >= height, part
 
 
 async def test_a_resize_brings_other_columns_and_keeps_the_cursor(advice: FakeAdvice) -> None:

@@ -265,7 +265,7 @@ def footer_of(pilot) -> list[str]:  # type: ignore[no-untyped-def]
 async def test_the_footer_offers_what_the_keys_do_now(advice: FakeAdvice) -> None:
     async with advice.app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        usual = ["details", "copy", "context", "use case", "search", "help", "quit"]
+        usual = ["details", "copy", "context", "use", "search", "help", "quit"]
         assert footer_of(pilot) == usual
         await pilot.press("slash")
         await pilot.pause()
