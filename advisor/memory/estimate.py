@@ -49,7 +49,7 @@ def estimate_memory(
         raise NotModelledError(what, f"not modelled: its compute graph is not known ({missing})") from None
     draft = draft_bytes(shape, settings, geometry, assignment, compute)
     devices = [
-        _gpu_memory(shape, position, gpu, placed, cache, compute, draft)
+        _gpu_memory(position, gpu, placed, cache, compute, draft)
         for position, gpu in enumerate(gpus[: assignment.n_devices])
     ]
     host = host_memory(shape, weights, placed, settings, geometry)
@@ -72,7 +72,6 @@ def estimate_memory(
 
 
 def _gpu_memory(
-    shape: ModelShape,
     position: int,
     gpu: Gpu,
     placed: WeightBytes,
@@ -90,7 +89,7 @@ def _gpu_memory(
         compute_bytes=compute.gpu_bytes[position],
         overhead_bytes=overhead.expected_bytes + draft.gpu_bytes[position],
         margin_bytes=overhead.doubt_bytes
-        + gpu_margin_bytes(shape.architecture, compute.gpu_bytes[position], compute.margin_bytes[position]),
+        + gpu_margin_bytes(compute.gpu_bytes[position], compute.margin_bytes[position]),
         capacity_bytes=gpu.vram_total_bytes,
         free_bytes=gpu.vram_free_bytes,
         draft_bytes=draft.gpu_bytes[position],
