@@ -7,26 +7,24 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import DataTable, Footer, Input, Static
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.text import printable
 from llmfit.tui.background import in_background
 from llmfit.tui.messages import HelpFound, MachineKnown, MachineUnknown, NotModelled, Pick, PicksReady
+from llmfit.tui.widgets.answer_panels import AnswerPanels
 from llmfit.tui.widgets.command_preview import CommandPreview
+from llmfit.tui.widgets.heading import recommendation_question, search_question, title_text
 from llmfit.tui.widgets.machine_panel import MachinePanel
-from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.search_field import SearchField
-from llmfit.tui.widgets.settings_view import SettingsView
 from llmfit.tui.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
@@ -86,22 +84,12 @@ class AdvisorScreen(Screen[None]):
             yield Static("", id="question")
             yield SearchField(id="search")
             yield PicksTable(id="picks")
-            with Horizontal(id="answer"):
-                with VerticalScroll(id="why-box", can_focus=False):
-                    yield WhyPanel(id="why")
-                with Vertical(id="numbers"):
-                    with VerticalScroll(id="bytes-box", can_focus=False):
-                        yield MemoryView(id="bytes")
-                    with VerticalScroll(id="settings-box", can_focus=False):
-                        yield SettingsView(id="settings")
+            yield AnswerPanels(id="answer")
             yield CommandPreview(id="command")
         yield Static("llmfit needs a terminal of at least 60 columns and 18 rows. q quits.", id="too-small")
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#why-box").border_title = "Why"
-        self.query_one("#bytes-box").border_title = "Where the bytes go (GiB)"
-        self.query_one("#settings-box").border_title = "Settings, one by one"
         self.query_one(SearchField).display = False
         self._draw_heading()
         self.query_one(WhyPanel).problem = "Working out what fits here, tensor by tensor…"
@@ -172,31 +160,19 @@ class AdvisorScreen(Screen[None]):
         if message.picks or message.finished:
             self.query_one(PicksTable).show(message.picks)
             self._show_pick(_problem_text(message, bool(self.search_text)))
-        self._draw_heading(len(message.picks), message.not_modelled)
+        self._draw_heading(len(message.picks), len(message.not_modelled))
 
-    def _draw_heading(self, found: int | None = None, not_modelled: tuple[NotModelled, ...] = ()) -> None:
+    def _draw_heading(self, found: int | None = None, not_modelled: int = 0) -> None:
         """The title with the machine, and the line that says what is asked."""
-        title = Text("llmfit", "bold", no_wrap=True, overflow="ellipsis")
-        if self.machine is not None:
-            from llmfit.tui.cli.render import machine_line
-
-            title.append(f"   {machine_line(self.machine)}", "not bold")
-            title.append("   simulated" if self.machine.simulated else "", "not bold italic")
-        self.query_one("#title", Static).update(title)
-        question = Text(self._question_text(), "bold")
-        if self.search_text and found is not None:
-            question.append(f" · {found} found", "not bold")
-            question.append(f", {len(not_modelled)} not modelled" if not_modelled else "", "not bold")
-        question.append(f" · {_context_text(self.context_tokens)}")
+        self.query_one("#title", Static).update(title_text(self.machine))
+        if self.search_text:
+            question = search_question(self.search_text, self.context_tokens, found, not_modelled)
+        else:
+            question = recommendation_question(self.use_case, self.context_tokens)
         if self.thinking:
             question.append("   thinking…", "not bold italic")
         question.truncate(self.app.size.width - 2, overflow="ellipsis")
         self.query_one("#question", Static).update(question)
-
-    def _question_text(self) -> str:
-        if self.search_text:
-            return f"Search “{printable(self.search_text, 24)}”"
-        return f"What to run: {self.use_case} use"
 
     # ---------------------------------------------------------------- the pick under the cursor
 
@@ -216,12 +192,8 @@ class AdvisorScreen(Screen[None]):
             why.problem = problem
         if pick is why.pick:
             return
-        why.pick = pick
-        self.query_one(MemoryView).judgement = pick.judgement if pick else None
-        self.query_one(SettingsView).pick = pick
+        self.query_one(AnswerPanels).show(pick)
         self.query_one(CommandPreview).pick = pick
-        for box in ("#why-box", "#bytes-box", "#settings-box"):
-            self.query_one(box).scroll_home(animate=False)
         self._look_for_help_soon(pick)
 
     def _look_for_help_soon(self, pick: Pick | None) -> None:
@@ -351,16 +323,6 @@ def _in_parts(
             yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled), finished=False)
             shown_at_s = time.monotonic()
     yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled))
-
-
-def _context_text(context_tokens: int | None) -> str:
-    """``64K context``, or what is planned for when nobody says."""
-    from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS
-    from llmfit.advisor.units import format_context
-
-    if context_tokens is None:
-        return f"{format_context(DEFAULT_CONTEXT_TOKENS)} context (automatic)"
-    return f"{format_context(context_tokens)} context"
 
 
 def _is_all_on_gpus(pick: Pick) -> bool:
