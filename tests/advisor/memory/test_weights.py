@@ -175,7 +175,7 @@ def test_two_copies_of_a_tied_embedding_stay_in_ram_with_the_output() -> None:
     assert host_bytes(0) == sum(one.n_bytes for one in tensors) + EMBEDDING
 
 
-def test_an_ot_rule_for_a_tied_embedding_keeps_the_copy_for_the_output_in_ram() -> None:
+def test_an_ot_rule_for_a_tied_embedding_leaves_one_copy_where_it_says() -> None:
     tensors = tiny_tensors(tied=True)
     shape = shape_from_header(tiny_metadata("llama"), tensors)
     weights = weight_table(shape, tensors)
@@ -187,5 +187,6 @@ def test_an_ot_rule_for_a_tied_embedding_keeps_the_copy_for_the_output_in_ram() 
 
     card, host = card_and_host()
     assert card_and_host("token_embd=CPU") == (card - EMBEDDING, host)
+    assert card_and_host("token_embd=CUDA0") == (card, host - EMBEDDING)
     norm = next(one for one in weights.tensors if one.name == "output_norm.weight")
     assert card_and_host("output_norm=CPU") == (card - norm.gpu_bytes, host + norm.host_bytes)
