@@ -134,7 +134,7 @@ class ModelChoice:
             return self.build(self.quant)
         from llmfit.advisor.recommend.outlook import QUANT_LADDER
 
-        vram_bytes = sum(gpu.vram_free_bytes or 0 for gpu in machine.gpus)
+        vram_bytes = sum(gpu.usable_bytes or 0 for gpu in machine.gpus)
         for quant in QUANT_LADDER:
             if self.n_parameters * bits_per_weight(quant) / 8 > vram_bytes:
                 continue

@@ -53,6 +53,11 @@ class Gpu:
     sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
     """Field name -> where its value was read (``nvml``, ``catalog``, ``simulated`` …)."""
 
+    @property
+    def usable_bytes(self) -> int | None:
+        """What a launch counts on, and what llama.cpp splits by: free memory, or all where that is not known."""
+        return self.vram_free_bytes if self.vram_free_bytes is not None else self.vram_total_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Cpu:

@@ -39,7 +39,7 @@ def estimate_memory(
     """
     gpus = _devices(settings, machine)
     geometry = cache_geometry(shape, settings)
-    assignment = assign_layers(shape, settings, [_free(gpu) for gpu in gpus], weights)
+    assignment = assign_layers(shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     placed = weight_bytes(weights, assignment, repack_types(machine.cpu.features, settings))
     cache = cache_bytes(shape, settings, geometry, assignment)
     try:
@@ -102,8 +102,3 @@ def _devices(settings: LaunchSettings, machine: Machine) -> list[Gpu]:
     if unknown is not None:
         raise UsageError(f"GPU {unknown}", f"this machine has {len(machine.gpus)} GPUs")
     return [by_index[index] for index in settings.devices]
-
-
-def _free(gpu: Gpu) -> int | None:
-    """What llama.cpp splits by: free memory, or all of it where only that is known."""
-    return gpu.vram_free_bytes if gpu.vram_free_bytes is not None else gpu.vram_total_bytes

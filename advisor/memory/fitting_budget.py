@@ -103,16 +103,15 @@ def machine_budgets(machine: Machine) -> Budgets:
 
 
 def _card(gpu: Gpu, notes: list[str]) -> CardBudget | None:
-    if gpu.vram_free_bytes is not None:
-        return CardBudget(gpu, gpu.vram_free_bytes)
-    if gpu.vram_total_bytes is None:
+    if gpu.usable_bytes is None:
         notes.append(f"GPU{gpu.index} ({gpu.name}) is left out: its memory is not known.")
         return None
-    notes.append(
-        f"How much of GPU{gpu.index} ({gpu.name}) is free is not known: "
-        f"planned with all of its {format_gib(gpu.vram_total_bytes)}."
-    )
-    return CardBudget(gpu, gpu.vram_total_bytes)
+    if gpu.vram_free_bytes is None:
+        notes.append(
+            f"How much of GPU{gpu.index} ({gpu.name}) is free is not known: "
+            f"planned with all of its {format_gib(gpu.usable_bytes)}."
+        )
+    return CardBudget(gpu, gpu.usable_bytes)
 
 
 def _ram_budget(memory: Memory, notes: list[str]) -> int | None:

@@ -143,7 +143,7 @@ class _Room:
     @staticmethod
     def of(machine: Machine) -> _Room:
         gpus = machine.gpus
-        free = ((gpu.vram_free_bytes or gpu.vram_total_bytes or 0) for gpu in gpus)
+        free = (gpu.usable_bytes or 0 for gpu in gpus)
         speeds = [gpu.bandwidth_bytes_per_s for gpu in gpus if gpu.bandwidth_bytes_per_s]
         shared = any(gpu.unified_memory for gpu in gpus)
         available = machine.memory.available_bytes or machine.memory.capacity_bytes or 0

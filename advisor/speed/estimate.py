@@ -45,8 +45,7 @@ def estimate_speed(
     """Decode speed of one stream at a depth; ``None`` where a bandwidth that matters is not known."""
     gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
     bandwidths = [gpu.bandwidth_bytes_per_s for gpu in gpus]
-    free = [gpu.vram_free_bytes for gpu in gpus]
-    assignment = assign_layers(model.shape, settings, free, weights)
+    assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     reads = decode_reads(model.shape, model.tensors)
     per_gpu, host = reads_by_place(model.shape, reads, settings, assignment, depth_tokens)
     if any(bytes_per_s is None for bytes_per_s in bandwidths):

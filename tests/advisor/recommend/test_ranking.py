@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -15,7 +16,8 @@ from llmfit.advisor.recommend.outlook import (
     slowness_points,
 )
 from llmfit.advisor.recommend.ranking import Recommendation
-from llmfit.tui.session import bits_per_weight, machine_from, recommendations_for
+from llmfit.advisor.recommend.request import Request
+from llmfit.tui.session import bits_per_weight, machine_from, model_choice, recommendations_for
 
 MACHINES = {
     "8 GB": {"gpu": "RTX 4060", "ram": "32GiB", "ram_bandwidth": "60"},
@@ -185,3 +187,21 @@ def test_slowness_weighs_less_than_a_tie_until_it_hurts() -> None:
     assert slowness_points(30) == slowness_points(300) == 0
     assert 0 < slowness_points(15) < 6 < slowness_points(5)
     assert best_first([]) == []
+
+
+def test_unknown_free_memory_counts_as_all_and_none_free_as_none() -> None:
+    """The outlook, the choice of a file type and the placement mean the same by a card's room."""
+    computer = machine_from(MACHINES["24 GB"])
+    card, goal = computer.gpus[0], Goal("general", lambda quant, _: 0.0, bits_per_weight)
+    unknown, full = replace(card, vram_free_bytes=None), replace(card, vram_free_bytes=0)
+    assert (unknown.usable_bytes, full.usable_bytes) == (card.vram_total_bytes, 0)
+    of_unknown, of_full = (replace(computer, gpus=(gpu,)) for gpu in (unknown, full))
+    assert all(option.on_gpus for option in find_options([candidate("small", 50)], of_unknown, goal))
+    assert not any(option.on_gpus for option in find_options([candidate("small", 50)], of_full, goal))
+
+
+def test_the_best_file_type_counts_all_of_a_card_whose_free_memory_is_not_known() -> None:
+    computer = machine_from(MACHINES["24 GB"])
+    unknown = replace(computer, gpus=(replace(computer.gpus[0], vram_free_bytes=None),))
+    choice = model_choice({"model": "Llama-3.1-8B-Instruct"})
+    assert choice.best_for(unknown, Request()) == choice.best_for(computer, Request())

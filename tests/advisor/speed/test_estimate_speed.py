@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
@@ -182,3 +183,24 @@ def test_layers_split_over_cards_are_read_one_after_the_other() -> None:
     assert one is not None and two is not None
     assert two.bound_tok_s == pytest.approx(one.bound_tok_s)
     assert two.decode_tok_s.expected < one.decode_tok_s.expected
+
+
+def test_layers_are_placed_as_for_memory_where_free_memory_is_not_known() -> None:
+    """All 24 of 24 and 8 GiB are said, nothing of what is free: three quarters of the bytes on the first."""
+    found, computer = model("Llama-3.1-8B-Instruct"), machine(2)
+    sizes = [24 * GIB, 8 * GIB]
+    gpus = tuple(
+        replace(gpu, vram_total_bytes=size, vram_free_bytes=free, bandwidth_bytes_per_s=rate)
+        for gpu, size, free, rate in zip(
+            computer.gpus, sizes, (None, None), (900 * GB, 300 * GB), strict=True
+        )
+    )
+    known = tuple(replace(gpu, vram_free_bytes=gpu.vram_total_bytes) for gpu in gpus)
+    unknown_speed, known_speed = (
+        expected("Llama-3.1-8B-Instruct", replace(computer, gpus=cards)) for cards in (gpus, known)
+    )
+    assert unknown_speed == known_speed
+    weights = weight_table(found.shape, found.tensors)
+    launch = LaunchSettings(4096, devices=(0, 1))
+    first, second = estimate_memory(found.shape, weights, launch, replace(computer, gpus=gpus)).gpus
+    assert first.weights_bytes > 2 * second.weights_bytes
