@@ -17,6 +17,8 @@ from llmfit.advisor.model.shape import ModelShape
 
 HOST_DEVICE = -1
 """System RAM, where a position in ``settings.devices`` stands otherwise."""
+LARGEST_SHARE = 1e38
+"""llama.cpp adds the proportions up as C floats, which end at 3.4e38."""
 _NO_OVERRIDES: Mapping[str, int] = MappingProxyType({})
 
 
@@ -87,10 +89,24 @@ def _shares(settings: LaunchSettings, free_bytes: Sequence[int | None], n_device
         raise UsageError("tensor split", f"{len(split)} proportions for {n_devices} devices")
     if split is not None and any(part < 0 for part in split):
         raise UsageError("tensor split", "a proportion is negative")
+    if split is not None and not sum(split) <= LARGEST_SHARE:
+        raise UsageError("tensor split", "a proportion is too large")
     if split is not None and any(split):
         return tuple(split)
     free = [float(size or 0) for size in free_bytes[:n_devices]]
     return tuple(free) if len(free) == n_devices and any(free) else (1.0,) * n_devices
+
+
+def split_text(shares: Sequence[float]) -> str:
+    """``-ts`` with the digits that llama.cpp needs to read the same C floats (std::stof, common/arg.cpp)."""
+    return ",".join(_share_text(share) for share in shares)
+
+
+def _share_text(share: float) -> str:
+    """The shortest text that is the same C float; 9 digits always are."""
+    single = _f32(share)
+    texts = (f"{single:.{digits}g}" for digits in range(6, 9))
+    return next((text for text in texts if _f32(float(text)) == single), f"{single:.9g}")
 
 
 def _f32(value: float) -> float:
@@ -149,7 +165,7 @@ def _override_rule(text: str, n_devices: int) -> tuple[re.Pattern[str], int]:
         raise UsageError(f"-ot {text!r}", f"there is no device {target} among the {n_devices} that take part")
     try:
         return re.compile(pattern), device
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(f"-ot {text!r}", f"not a regular expression ({error})") from None
 
 

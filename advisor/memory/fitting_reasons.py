@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmfit.advisor.memory.assignment import split_text
 from llmfit.advisor.memory.breakdown import DeviceMemory
 from llmfit.advisor.memory.fitting_budget import CardBudget
 from llmfit.advisor.memory.fitting_search import Attempt, LayoutSearch
@@ -29,7 +30,7 @@ def _decision(search: LayoutSearch, attempt: Attempt) -> str:
         left = {0: "", 1: "; the other card stays free"}.get(others, f"; the other {others} cards stay free")
         return f"Everything is on {where}{left}."
     largest = max(search.budgets.cards, key=lambda card: card.budget_bytes)
-    counts = ", ".join(f"{count:g}" for count in attempt.settings.tensor_split or ())
+    counts = split_text(attempt.settings.tensor_split or ())
     return (
         f"No single card holds it (the largest has {format_gib(largest.budget_bytes)} free), so the layers "
         f"are split over {where}, by what is free there (-ts {counts})."

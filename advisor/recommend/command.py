@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Sequence
 
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.assignment import split_text
 from llmfit.advisor.memory.settings import (
     ALL_LAYERS,
     SERVER_DEFAULT_CACHE_RAM_BYTES,
@@ -75,7 +76,7 @@ def _device_args(settings: LaunchSettings, machine: Machine) -> list[str]:
     if settings.split_mode != "layer":
         argv += ["-sm", settings.split_mode]
     if settings.tensor_split is not None and len(settings.devices) > 1:
-        argv += ["-ts", ",".join(f"{share:g}" for share in settings.tensor_split)]
+        argv += ["-ts", split_text(settings.tensor_split)]
     return argv
 
 

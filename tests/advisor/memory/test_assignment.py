@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from struct import pack, unpack
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmfit.advisor.errors import NotModelledError, UsageError
-from llmfit.advisor.memory.assignment import assign_layers
+from llmfit.advisor.memory.assignment import assign_layers, split_text
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weight_placement import weight_bytes
 from tests.advisor.memory.memory_models import shape_of, table_of
@@ -61,15 +63,30 @@ def test_split_mode_none_uses_the_first_card_and_row_is_not_modelled() -> None:
     [
         {"tensor_split": (1.0,)},
         {"tensor_split": (1.0, -1.0)},
+        {"tensor_split": (1.0, 1e39)},
+        {"tensor_split": (1.0, float("nan"))},
         {"override_tensor": ("ffn",)},
         {"override_tensor": ("ffn=CUDA7",)},
         {"override_tensor": ("ffn=Floppy",)},
         {"override_tensor": ("(ffn=CPU",)},
+        {"override_tensor": ("f{99999999999999999999}=CPU",)},
     ],
 )
 def test_nonsense_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         assign_layers(shape_of(LLAMA), settings(devices=(0, 1), **values), [1, 1], table_of(LLAMA))
+
+
+@given(st.lists(st.floats(0, 1e30, allow_nan=False), min_size=1, max_size=4))
+@example([12345678.0, 12345679.0])
+@example([0.1, 16777217.0])
+def test_a_split_is_written_so_that_it_is_read_back(shares: list[float]) -> None:
+    read = [unpack("f", pack("f", float(text)))[0] for text in split_text(shares).split(",")]
+    assert read == [unpack("f", pack("f", share))[0] for share in shares]
+
+
+def test_a_split_is_written_as_short_as_it_can_be() -> None:
+    assert split_text((16.0, 15.0, 0.1, 12345679.0)) == "16,15,0.1,12345679"
 
 
 def test_cpu_moe_moves_the_experts_of_the_first_blocks() -> None:

@@ -141,6 +141,15 @@ def test_a_card_that_stays_free_is_left_out_by_name() -> None:
     assert "-ts" not in argv
 
 
+def test_a_split_keeps_its_digits_in_the_command_and_the_reasons() -> None:
+    found = asked("Llama-3.3-70B", machine("2x RTX 3090"), tensor_split=(12345678.0, 12345679.0))
+    assert found.argv is not None and found.argv[found.argv.index("-ts") + 1] == "12345678,12345679"
+    split = asked("Llama-3.3-70B", machine("2x RTX 3090"))
+    assert split.argv is not None
+    text = split.argv[split.argv.index("-ts") + 1]
+    assert any(f"(-ts {text})" in reason for reason in split.reasons)
+
+
 def test_no_gpu_is_used_where_none_is_meant() -> None:
     argv = asked("Llama-3.1-8B", machine("RTX 3090"), gpu_layers=0).argv
     assert argv is not None and argv[argv.index("-ngl") + 1] == "0"
