@@ -11,7 +11,13 @@ from llmfit.advisor.model.gguf import GgufHeader
 from llmfit.advisor.model.layout import LayoutOptions, lay_out
 from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.model.quantization import FILE_TYPE_BY_ID, FILE_TYPES, TENSOR_TYPES, file_type
+from llmfit.advisor.model.quantization import (
+    DEFAULT_FILE_TYPE,
+    FILE_TYPE_BY_ID,
+    FILE_TYPES,
+    TENSOR_TYPES,
+    file_type,
+)
 from llmfit.advisor.model.shape import shape_from_header
 from llmfit.advisor.model.tensor_names import active_parameters, block_of
 from llmfit.advisor.model.tensors import Tensor, TensorShape
@@ -57,11 +63,11 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
 
 
 def default_quantization(entry: CatalogModel) -> str:
-    """What to take where nobody asked: the file's own, the format a model was trained in, else Q4_K_M."""
+    """What to take where nobody asked: the file's own, the format it was trained in, else the usual one."""
     own = _own_quantization(entry)
     if own:
         return own
-    return "MXFP4_MOE" if entry.architecture == "gpt-oss" else "Q4_K_M"
+    return "MXFP4_MOE" if entry.architecture == "gpt-oss" else DEFAULT_FILE_TYPE
 
 
 def model_from_header(

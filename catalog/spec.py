@@ -19,7 +19,7 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.model.layout import LayoutOptions, lay_out
 from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.model.quantization import file_type
+from llmfit.advisor.model.quantization import DEFAULT_FILE_TYPE, file_type
 from llmfit.advisor.model.shape import shape_from_header
 from llmfit.advisor.model.shape_rules import MAX_LAYERS
 from llmfit.advisor.model.tensor_names import active_parameters
@@ -54,7 +54,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 """Plain name → GGUF keys, without the architecture in front."""
 
 
-def model_from_spec(spec: Path | Mapping[str, object], quant: str = "Q4_K_M") -> Model:
+def model_from_spec(spec: Path | Mapping[str, object], quant: str = DEFAULT_FILE_TYPE) -> Model:
     """The model of a spec file or object in one quantisation.
 
     ``mtp_layers`` are counted in ``n_layer``, as in GGUF. Raises UsageError that names the field for anything

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from llmfit.advisor.memory.settings import ALL_LAYERS
+from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.ladders import DEFAULTS, SAVING_CACHE_TYPE
 from llmfit.advisor.units import GIB, format_context
 
 _WITHOUT_VALUE = frozenset({"-kvu", "--swa-full", "-cmoe", "-nkvo", "--no-op-offload", "--no-repack"})
@@ -63,9 +65,12 @@ def _flash_attention(judgement: Judgement) -> str:
 
 
 def _cache_types(judgement: Judgement) -> str:
-    sizes = {"f16": "exact", "bf16": "exact", "q8_0": "half of f16", "q4_0": "a quarter of f16, less exact"}
-    size = sizes.get(judgement.settings.cache_type_k)
-    return f"KV cache in {judgement.settings.cache_type_k}" + (f": {size}" if size else "")
+    bits, plain_bits = (
+        CACHE_TYPES[name].bits_per_weight for name in (judgement.settings.cache_type_k, DEFAULTS.cache_type_k)
+    )
+    size = "exact" if bits >= plain_bits else f"{bits / plain_bits:.0%} of {DEFAULTS.cache_type_k}"
+    less_exact = ", less exact" if bits < CACHE_TYPES[SAVING_CACHE_TYPE].bits_per_weight else ""
+    return f"KV cache in {judgement.settings.cache_type_k}: {size}{less_exact}"
 
 
 def _batch(judgement: Judgement) -> str:

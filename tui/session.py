@@ -14,6 +14,7 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
 from llmfit.advisor.recommend.judgement import FITS_GPU
+from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE, QUANT_LADDER
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from llmfit.advisor.recommend.ranking import Recommendation
 
 Values = Mapping[str, object]
-DEFAULT_FILE_TYPE = "Q4_K_M"
-"""What most people run, and what is shown where no file type fits on the GPUs."""
 
 
 # ---------------------------------------------------------------- machines
@@ -125,15 +124,13 @@ class ModelChoice:
         return self.build
 
     def best_for(self, machine: Machine, request: Request) -> Model:
-        """The model itself, or the largest file type that stays on the GPUs (else Q4_K_M)."""
+        """The model itself, or the largest file type that stays on the GPUs (else the default one)."""
         if self.model is not None:
             return self.model
         if self.build is None:
             raise ValueError("a ModelChoice needs a model or a way to build one")
         if self.quant is not None:
             return self.build(self.quant)
-        from llmfit.advisor.recommend.outlook import QUANT_LADDER
-
         vram_bytes = sum(gpu.usable_bytes or 0 for gpu in machine.gpus)
         for quant in QUANT_LADDER:
             if self.n_parameters * bits_per_weight(quant) / 8 > vram_bytes:

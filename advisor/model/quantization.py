@@ -79,6 +79,8 @@ TENSOR_TYPES: Mapping[str, TensorType] = MappingProxyType({kind.name: kind for k
 TENSOR_TYPE_BY_ID: Mapping[int, TensorType] = MappingProxyType({kind.ggml_id: kind for kind in _TENSOR_TYPES})
 """The same by the number that a GGUF header holds."""
 
+DEFAULT_FILE_TYPE = "Q4_K_M"
+"""What most people run, and what every publisher has: taken where nobody names a file type."""
 CACHE_TYPES: Mapping[str, TensorType] = MappingProxyType(
     {
         value: TENSOR_TYPES[value.upper()]

@@ -17,6 +17,7 @@ __all__ = [
     "FITS_GPU",
     "FITS_OFFLOAD",
     "VERDICT_ORDER",
+    "VERDICT_PHRASE",
     "Judgement",
     "Remedy",
     "Warning",
@@ -24,6 +25,13 @@ __all__ = [
 
 VERDICT_ORDER = {FITS_GPU: 0, FITS_OFFLOAD: 1, FITS_CPU: 2, DOES_NOT_FIT: 3}
 """Better verdicts first."""
+VERDICT_PHRASE = {
+    FITS_GPU: "fits on the GPU",
+    FITS_OFFLOAD: "runs with weights in system RAM",
+    FITS_CPU: "runs on the CPU only",
+    DOES_NOT_FIT: "does not fit",
+}
+"""What a model does with that verdict, in words for people; screens put their glyphs in front."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER
 from llmfit.advisor.units import GB, GIB
 
-QUANT_LADDER = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M")
-"""File types in falling quality that every publisher has. Below them models lose more than a smaller one."""
-GOOD_ENOUGH = "Q4_K_M"
-"""Smaller types are for models that have no room in this one: they lose more than they win in speed."""
 QUICK_TOK_S = 30.0
 """Below this, agents and long answers begin to feel slow: speed starts to weigh against quality."""
 SPEED_POINTS = 4.0

@@ -16,8 +16,8 @@ from llmfit.advisor.memory.fitting import largest_context
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
+from llmfit.advisor.recommend.ladders import DEFAULT_CONTEXT_TOKENS, LONG_CONTEXT_TOKENS
 from llmfit.advisor.recommend.outlook import (
-    QUANT_LADDER,
     QUICK_TOK_S,
     Candidate,
     Goal,
@@ -25,7 +25,7 @@ from llmfit.advisor.recommend.outlook import (
     Quality,
     find_options,
 )
-from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
+from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 from llmfit.advisor.units import format_context
 
@@ -39,8 +39,6 @@ FEW = 3
 """So many rows are shown even where only weak models fit."""
 CLEARLY = 1.5
 """How much faster or longer a pick must be than all before it to be named for that."""
-LONG_CONTEXT_TOKENS = 131072
-"""What is planned for where the use is long context and nobody says how long."""
 
 BEST_QUALITY = "best quality"
 FASTEST = "fastest"
@@ -253,7 +251,6 @@ __all__ = [
     "BEST_QUALITY",
     "FASTEST",
     "LONGEST_CONTEXT",
-    "QUANT_LADDER",
     "Candidate",
     "Goal",
     "Quality",

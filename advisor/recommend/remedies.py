@@ -14,36 +14,31 @@ from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
 from llmfit.advisor.recommend.judgement import (
     DOES_NOT_FIT,
-    FITS_CPU,
-    FITS_GPU,
-    FITS_OFFLOAD,
     VERDICT_ORDER,
+    VERDICT_PHRASE,
     Judgement,
     Remedy,
+)
+from llmfit.advisor.recommend.ladders import (
+    DEFAULTS,
+    SAVING_CACHE_TYPE,
+    SHORT_CONTEXT_TOKENS,
+    SMALLER_CACHE_TYPES,
+    SMALLER_FILE_TYPES,
+    shorter_contexts,
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.units import format_context, format_gib
 
-SMALLER_FILE_TYPES = ("Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS")
-CONTEXT_LADDER = (131072, 65536, 32768, 16384, 8192, 4096)
 ROUNDING_BITS = 0.5
 """File types whose base is closer to the model's bits per weight than this are not smaller in earnest."""
-
-SHORT_CONTEXT_TOKENS = 8192
 NOTICEABLY_FASTER = 1.15
 """Less is within the doubt of the estimate."""
 NOTICEABLE_SHARE = 0.05
 """Of what is missing: a change that brings less is not worth naming."""
 
 Change = tuple[tuple[str, object], ...]
-
-_OUTCOME = {
-    FITS_GPU: "then it fits on the GPU",
-    FITS_OFFLOAD: "then it runs with weights in system RAM",
-    FITS_CPU: "then it runs on the CPU",
-    DOES_NOT_FIT: "still too large",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +104,10 @@ class _Case:
     def _remedy(self, name: str, change: Change, layout: Layout, speed: SpeedEstimate | None) -> Remedy:
         saves_bytes = self.judgement.memory.total_bytes - layout.memory.total_bytes
         saving = f" saves {format_gib(saves_bytes)}" if saves_bytes > 0 else ""
+        then = "then" if layout.fits else "even then"
         missing = f", {format_gib(layout.shortfall_bytes)} short" if layout.shortfall_bytes else ""
         return Remedy(
-            text=f"{name}{saving}: {_OUTCOME[layout.verdict]}{missing}",
+            text=f"{name}{saving}: {then} it {VERDICT_PHRASE[layout.verdict]}{missing}",
             change=change,
             saves_bytes=max(0, saves_bytes),
             verdict=layout.verdict,
@@ -178,8 +174,8 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
     change: dict[str, object] = {}
     if settings.context_tokens > SHORT_CONTEXT_TOKENS >= case.request.depth_tokens:
         change["context"] = SHORT_CONTEXT_TOKENS
-    if settings.flash_attn and _cache_bits("q8_0") < _cache_bits(settings.cache_type_k):
-        change |= {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+    if settings.flash_attn and _cache_bits(SAVING_CACHE_TYPE) < _cache_bits(settings.cache_type_k):
+        change |= {"cache_type_k": SAVING_CACHE_TYPE, "cache_type_v": SAVING_CACHE_TYPE}
     if settings.parallel > 1:
         change["parallel"] = 1
     renamed = {("context_tokens" if name == "context" else name): value for name, value in change.items()}
@@ -218,19 +214,19 @@ def _placement_remedies(case: _Case) -> Iterator[Remedy]:
 def _setting_remedies(case: _Case) -> Iterator[Remedy]:
     settings = case.judgement.settings
     changes: list[tuple[str, Change, LaunchSettings]] = []
-    for cache_type in ("q8_0", "q4_0"):
+    for cache_type in SMALLER_CACHE_TYPES:
         if settings.flash_attn and _cache_bits(cache_type) < _cache_bits(settings.cache_type_k):
             change: Change = (("cache_type_k", cache_type), ("cache_type_v", cache_type))
             changes.append((f"KV cache in {cache_type}", change, case.reopened(**dict(change))))
     if settings.parallel > 1:
         changed = case.reopened(parallel=1, kv_unified=False)
         changes.append(("one slot", (("parallel", 1),), changed))
-    if settings.ubatch > 512:
-        changes.append(("micro-batch 512", (("ubatch", 512),), case.reopened(ubatch=512)))
-    for tokens in CONTEXT_LADDER:
-        if case.request.depth_tokens <= tokens < settings.context_tokens:
-            name = f"context {format_context(tokens)}"
-            changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
+    usual = DEFAULTS.ubatch
+    if settings.ubatch > usual:
+        changes.append((f"micro-batch {usual}", (("ubatch", usual),), case.reopened(ubatch=usual)))
+    for tokens in shorter_contexts(settings.context_tokens, at_least_tokens=case.request.depth_tokens):
+        name = f"context {format_context(tokens)}"
+        changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
     reached = VERDICT_ORDER[case.judgement.verdict]
     if not case.settings_can_help:
         changes = changes[:1]

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.memory.kv_cache import MAX_SLOTS
 from llmfit.advisor.memory.settings import SERVER_DEFAULT_SLOTS, LaunchSettings
-from llmfit.advisor.model.quantization import CACHE_TYPES
-
-DEFAULT_BATCH = 2048
-"""llama-server's own ``-b``."""
-DEFAULT_CONTEXT_TOKENS = 32768
-"""Enough for a long chat, a few source files or a paper; models with less get their own maximum."""
+from llmfit.advisor.recommend.ladders import DEFAULTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +42,6 @@ class Request:
     """``--n-cpu-moe auto`` said aloud: experts may be moved although the layers are fixed."""
 
     def __post_init__(self) -> None:
-        for name in ("cache_type_k", "cache_type_v"):
-            value = getattr(self, name)
-            if value is not None and value not in CACHE_TYPES:
-                raise UsageError(f"cache type {value!r}", "unknown", f"Known: {', '.join(CACHE_TYPES)}.")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -74,7 +66,8 @@ class Request:
 
     @property
     def loads_mtp(self) -> bool:
-        return self.spec_type is not None and "draft-mtp" in self.spec_type
+        """Whether the model's MTP blocks are loaded, by the rule of the launch itself."""
+        return self.base_settings(DEFAULTS.context_tokens).load_mtp
 
     def base_settings(self, context_tokens: int) -> LaunchSettings:
         """The user's settings with the advisor's plain defaults for the rest; placement is still open."""
@@ -91,7 +84,7 @@ class Request:
             chosen["cache_type_v"] = self.cache_type_k
         if self.ubatch is not None and self.batch is None:
             # llama.cpp cuts the micro-batch to the batch: a larger one needs a batch that holds it
-            chosen["batch"] = max(DEFAULT_BATCH, self.ubatch)
+            chosen["batch"] = max(DEFAULTS.batch, self.ubatch)
         return LaunchSettings(**chosen)
 
 
@@ -100,7 +93,7 @@ _RANGES = (
     ("context_tokens", 1, 2**27),
     ("batch", 1, 2**20),
     ("ubatch", 1, 2**20),
-    ("parallel", 0, 256),
+    ("parallel", 0, MAX_SLOTS),
     ("gpu_layers", 0, 10_000),
     ("n_cpu_moe", 0, 10_000),
     ("depth_tokens", 0, 2**27),

@@ -23,15 +23,19 @@ from llmfit.advisor.recommend.judgement import (
     FITS_GPU,
     FITS_OFFLOAD,
     VERDICT_ORDER,
+    VERDICT_PHRASE,
     Judgement,
 )
-from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS, Request
+from llmfit.advisor.recommend.ladders import (
+    DEFAULT_CONTEXT_TOKENS,
+    DEFAULTS,
+    SAVING_CACHE_TYPE,
+    shorter_contexts,
+)
+from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.warnings import find_warnings
 from llmfit.advisor.speed.estimate import estimate_speed
 from llmfit.advisor.units import format_context, pad
-
-SHORTER_CONTEXTS = (16384, 8192, 4096)
-"""Tried when the context is the advisor's choice and the default does not fit on the GPUs."""
 
 Variants = Callable[[str], Model]
 """The same model in another file type."""
@@ -124,7 +128,7 @@ class _Case:
                 continue
             if VERDICT_ORDER[layout.verdict] < VERDICT_ORDER[best.verdict]:
                 best = layout
-        return best, self._choice_reasons(choices[0], best, _OUTCOME[first.verdict])
+        return best, self._choice_reasons(choices[0], best, VERDICT_PHRASE[first.verdict])
 
     def judgement(self, layout: Layout, reasons: tuple[str, ...]) -> Judgement:
         """Everything that follows from a placement, without remedies."""
@@ -180,19 +184,11 @@ def _open_choices(model: Model, request: Request) -> list[tuple[int, str]]:
     )
     contexts = [start]
     if request.context_tokens is None:
-        contexts += [tokens for tokens in SHORTER_CONTEXTS if request.depth_tokens <= tokens < start]
-    cache_types = ["f16"]
+        contexts += shorter_contexts(start, at_least_tokens=request.depth_tokens)
+    cache_types = [DEFAULTS.cache_type_k]
     if request.cache_type_k is None and request.cache_type_v is None and request.flash_attn is not False:
-        cache_types.append("q8_0")
+        cache_types.append(SAVING_CACHE_TYPE)
     return [(tokens, cache_type) for tokens in contexts for cache_type in cache_types]
-
-
-_OUTCOME = {
-    FITS_GPU: "fits on the GPUs",
-    FITS_OFFLOAD: "needs weights in system RAM",
-    FITS_CPU: "runs on the CPU only",
-    DOES_NOT_FIT: "does not fit",
-}
 
 
 __all__ = ["Variants", "default_context", "judge", "judge_on_gpus"]

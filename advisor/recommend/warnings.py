@@ -6,10 +6,8 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Warning
+from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
 from llmfit.advisor.units import format_context, format_gib
-
-FAST_CACHE_TYPES = ("f16", "bf16", "q8_0", "q4_0")
-"""What default CUDA builds have fast attention kernels for, with K = V (ggml-cuda GGML_CUDA_FA_QUANTS)."""
 
 
 def find_warnings(

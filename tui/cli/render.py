@@ -16,6 +16,7 @@ from llmfit.advisor.recommend.judgement import (
     FITS_CPU,
     FITS_GPU,
     FITS_OFFLOAD,
+    VERDICT_PHRASE,
     Judgement,
 )
 from llmfit.advisor.speed.estimate import SpeedEstimate
@@ -28,18 +29,13 @@ if TYPE_CHECKING:
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18
 MAX_MODEL_CHARACTERS = 24
-VERDICT_TEXT = {
-    FITS_GPU: "✓ fits on the GPU",
-    FITS_OFFLOAD: "~ runs with weights in system RAM",
-    FITS_CPU: "~ runs on the CPU only",
-    DOES_NOT_FIT: "✗ does not fit",
-}
-"""A glyph and words for every verdict: never colour alone."""
+VERDICT_GLYPH = {FITS_GPU: "✓", FITS_OFFLOAD: "~", FITS_CPU: "~", DOES_NOT_FIT: "✗"}
+"""Stands before the words for a verdict: never colour alone."""
 
 
 def verdict_text(judgement: Judgement) -> str:
     """``✗ does not fit: 67.3 GiB short``."""
-    text = VERDICT_TEXT[judgement.verdict]
+    text = f"{VERDICT_GLYPH[judgement.verdict]} {VERDICT_PHRASE[judgement.verdict]}"
     if judgement.verdict == FITS_GPU and len(judgement.settings.devices) > 1:
         text = f"✓ fits on {len(judgement.settings.devices)} GPUs"
     if judgement.shortfall_bytes:

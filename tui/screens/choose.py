@@ -14,13 +14,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.recommend.ladders import CONTEXT_LADDER
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_context, parse_context
 from llmfit.tui.cli.options import USE_CASES
 from llmfit.tui.keys import HELP_KEYS
 
 T = TypeVar("T")
-CONTEXT_LADDER = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 CHOSEN_FOR_ME = 0
 """The value of "let the advisor choose" in the context dialog."""
 

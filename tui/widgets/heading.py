@@ -43,7 +43,7 @@ def search_question(
 
 def _context_text(context_tokens: int | None) -> str:
     """``64K context``, or what is planned for when nobody says."""
-    from llmfit.advisor.recommend.request import DEFAULT_CONTEXT_TOKENS
+    from llmfit.advisor.recommend.ladders import DEFAULT_CONTEXT_TOKENS
     from llmfit.advisor.units import format_context
 
     if context_tokens is None:

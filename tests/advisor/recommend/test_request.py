@@ -43,8 +43,6 @@ def test_mtp_is_loaded_only_where_asked() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"cache_type_k": "q9"},
-        {"cache_type_v": "Q8_0"},
         {"context_tokens": 0},
         {"context_tokens": 2**28},
         {"batch": 0},
