@@ -67,7 +67,7 @@ def assign_layers(
         raise NotModelledError(f"split mode {settings.split_mode!r}", "not modelled: only layer and none are")
     shares = _shares(settings, free_bytes, n_devices)
     devices = _layer_devices(shape.n_layer_all, settings.gpu_layers, shares)
-    overrides = _overrides(settings, weights, n_devices) if settings.override_tensor else _NO_OVERRIDES
+    overrides = tensor_overrides(settings, weights, n_devices)
     layer_device = devices[:-1]
     return Assignment(
         n_devices=n_devices,
@@ -137,8 +137,16 @@ def _layer_devices(n_layer_all: int, gpu_layers: int, shares: tuple[float, ...])
     )
 
 
-def _overrides(settings: LaunchSettings, weights: WeightTable | None, n_devices: int) -> Mapping[str, int]:
-    """Tensor name -> device for every tensor that an ``-ot`` pattern matches first."""
+def tensor_overrides(
+    settings: LaunchSettings, weights: WeightTable | None, n_devices: int
+) -> Mapping[str, int]:
+    """Tensor name -> device for every tensor that an ``-ot`` pattern matches first.
+
+    Raises UsageError for a rule that cannot be read or names none of the ``n_devices``
+    (parse_tensor_buffer_overrides, common/arg.cpp).
+    """
+    if not settings.override_tensor:
+        return _NO_OVERRIDES
     if weights is None:
         raise UsageError("-ot", "tensor names are needed to apply it")
     rules = [_override_rule(text, n_devices) for text in settings.override_tensor]

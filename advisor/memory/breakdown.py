@@ -59,6 +59,8 @@ class MemoryEstimate:
     devices: tuple[DeviceMemory, ...]
     host_details: HostMemory | None = None
     """How the host's bytes lie in RAM: mapped or private, and what fills only with use."""
+    everything_on_gpus: bool = False
+    """All weights and the KV cache, but for the tables that rows are looked up in."""
 
     @property
     def gpus(self) -> tuple[DeviceMemory, ...]:

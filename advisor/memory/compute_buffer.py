@@ -23,13 +23,8 @@ from llmfit.advisor.memory.compute.scheduler import Scheduler
 from llmfit.advisor.memory.compute.skeleton import Skeleton, skeleton
 from llmfit.advisor.memory.kv_cache import CacheGeometry
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.memory.weights import (
-    CPU_MOE_PATTERN,
-    INPUT_LAYER,
-    OUTPUT_LAYER,
-    PlacedTensor,
-    WeightTable,
-)
+from llmfit.advisor.memory.weight_placement import tensor_device
+from llmfit.advisor.memory.weights import PlacedTensor, WeightTable
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.units import MIB
 
@@ -152,7 +147,7 @@ class _Launch:
         return self.cpu if device == HOST_DEVICE else device
 
     def _backend(self, tensor: PlacedTensor) -> int:
-        return self._backend_of(_device(tensor, self.assignment))
+        return self._backend_of(tensor_device(tensor, self.assignment))
 
     def _type_if_copied(self, tensor: PlacedTensor) -> str:
         return tensor.type_name if self._backend(tensor) == self.cpu else ""
@@ -219,19 +214,3 @@ def _cache_view(settings: LaunchSettings, cache: CacheGeometry) -> CacheView:
         flash_attn=cache.flash_attn,
         offload=settings.kv_offload,
     )
-
-
-def _device(tensor: PlacedTensor, assignment: Assignment) -> int:
-    """The device whose buffer holds the tensor."""
-    override = assignment.overrides.get(tensor.name)
-    if override is not None:
-        return override
-    if tensor.layer == INPUT_LAYER or not tensor.gpu_bytes:
-        return HOST_DEVICE
-    if tensor.layer == OUTPUT_LAYER:
-        return assignment.output_device
-    if tensor.layer < 0:
-        return assignment.layer_device[0]
-    if tensor.layer < assignment.n_cpu_moe and CPU_MOE_PATTERN.search(tensor.name):
-        return HOST_DEVICE
-    return assignment.layer_device[tensor.layer]

@@ -17,7 +17,7 @@ from llmfit.advisor.memory.kv_cache import CacheBytes, cache_bytes, cache_geomet
 from llmfit.advisor.memory.margin import gpu_margin_bytes, host_margin_bytes
 from llmfit.advisor.memory.overhead import driver_overhead
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.memory.weight_placement import WeightBytes, weight_bytes
+from llmfit.advisor.memory.weight_placement import WeightBytes, everything_on_gpus, weight_bytes
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.shape import ModelShape
@@ -68,7 +68,7 @@ def estimate_memory(
             draft_bytes=draft.host_bytes,
         )
     )
-    return MemoryEstimate(tuple(devices), host_details=host)
+    return MemoryEstimate(tuple(devices), host, everything_on_gpus(weights, assignment))
 
 
 def _gpu_memory(

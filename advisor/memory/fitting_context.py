@@ -70,7 +70,7 @@ class _Question:
             budgets = search.budgets.by_index
             room = sum(budgets[index].budget_bytes for index in attempt.settings.devices)
             self.points.append((steps, needed, room - needed))
-        return found is not None and search.everything_on_cards(found)
+        return found is not None and found.memory.everything_on_gpus
 
     def next_guess(self) -> int | None:
         """Where the line through the last two placements (or the growth of the cache) meets what is free."""

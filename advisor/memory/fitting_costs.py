@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from itertools import combinations
 
-from llmfit.advisor.memory.assignment import assign_layers
+from llmfit.advisor.hardware.machine import MAX_GPUS
+from llmfit.advisor.memory.assignment import HOST_DEVICE, assign_layers, tensor_overrides
 from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts
 from llmfit.advisor.memory.kv_cache import cache_bytes, cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -71,14 +71,9 @@ def _override(block: int, names: tuple[str, ...]) -> str:
 def _moved_to_ram(weights: WeightTable, settings: LaunchSettings) -> list[int]:
     """Bytes of each block that the user's own ``-ot`` rules keep in RAM (first match wins)."""
     moved = [0] * len(weights.layer_gpu_bytes)
-    if not settings.override_tensor:
-        return moved
-    rules = [
-        (re.compile(pattern), target)
-        for pattern, _, target in (rule.rpartition("=") for rule in settings.override_tensor)
-    ]
+    # The search is still to find the cards; a placement that does not have the one a rule names is refused.
+    overrides = tensor_overrides(settings, weights, MAX_GPUS)
     for tensor in weights.tensors:
-        target = next((target for rule, target in rules if rule.search(tensor.name)), None)
-        if target == "CPU" and 0 <= tensor.layer < len(moved):
+        if tensor.layer >= 0 and overrides.get(tensor.name) == HOST_DEVICE:
             moved[tensor.layer] += tensor.gpu_bytes
     return moved

@@ -79,7 +79,7 @@ def find_gpu_layout(
     """``find_layout`` where that is wholly on the cards, else None: much less to try. Raises as it does."""
     search = LayoutSearch(shape, weights, machine, base, fixed)
     found = search.one_card() or search.several_cards()
-    if found is None or not search.everything_on_cards(found):
+    if found is None or not found.memory.everything_on_gpus:
         return None
     return _layout(search, found)
 
@@ -96,7 +96,7 @@ def _verdict(search: LayoutSearch, attempt: Attempt) -> str:
         return DOES_NOT_FIT
     if attempt.gpu_weights_bytes == 0:
         return FITS_CPU
-    return FITS_GPU if search.everything_on_cards(attempt) else FITS_OFFLOAD
+    return FITS_GPU if attempt.memory.everything_on_gpus else FITS_OFFLOAD
 
 
 def _with_room_for_prompts(search: LayoutSearch, attempt: Attempt) -> tuple[LaunchSettings, tuple[str, ...]]:

@@ -27,20 +27,12 @@ def layout_as_given(
     placed = replace(settings, devices=devices, gpu_layers=settings.gpu_layers if devices else 0)
     memory = estimate_memory(shape, weights, placed, machine)
     shortfall_bytes = machine_budgets(machine).shortfall_bytes(memory)
-    return Layout(placed, memory, _verdict(shape, memory, placed, shortfall_bytes), shortfall_bytes, ())
+    return Layout(placed, memory, _verdict(memory, shortfall_bytes), shortfall_bytes, ())
 
 
-def _verdict(
-    shape: ModelShape, memory: MemoryEstimate, settings: LaunchSettings, shortfall_bytes: int
-) -> str:
+def _verdict(memory: MemoryEstimate, shortfall_bytes: int) -> str:
     if shortfall_bytes:
         return DOES_NOT_FIT
     if not any(gpu.weights_bytes for gpu in memory.gpus):
         return FITS_CPU
-    everything = (
-        settings.gpu_layers > shape.n_layer_all
-        and not settings.n_cpu_moe
-        and settings.kv_offload
-        and not any(rule.endswith("=CPU") for rule in settings.override_tensor)
-    )
-    return FITS_GPU if everything else FITS_OFFLOAD
+    return FITS_GPU if memory.everything_on_gpus else FITS_OFFLOAD

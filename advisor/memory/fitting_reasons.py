@@ -23,7 +23,7 @@ def _decision(search: LayoutSearch, attempt: Attempt) -> str:
     if attempt.gpu_weights_bytes == 0:
         return _on_cpu(search, attempt)
     where = _cards_named(gpus)
-    if not search.everything_on_cards(attempt):
+    if not attempt.memory.everything_on_gpus:
         return f"{_what_is_in_ram(search, attempt)}; {where}."
     if len(gpus) == 1:
         others = len(search.budgets.cards) - 1

@@ -73,7 +73,7 @@ class LayoutSearch:
         self.base = replace(base, **{name: open_ for name, open_ in _OPEN.items() if name not in fixed})
         self.fixed = fixed
         self.budgets: Budgets = machine_budgets(machine)
-        self.costs = slot_costs(shape, weights, base)
+        self.costs = slot_costs(shape, weights, self.base)
         self.cards = _allowed_cards(self.budgets.cards, self.base, fixed)
         self.attempts: dict[LaunchSettings, Attempt] = {}
         self._overfull: set[LaunchSettings] = set()
@@ -167,17 +167,6 @@ class LayoutSearch:
             self._all_cards()
         shown = [attempt for attempt in self.attempts.values() if attempt.settings not in self._overfull]
         return min(shown or self.attempts.values(), key=lambda attempt: attempt.shortfall_bytes)
-
-    def everything_on_cards(self, attempt: Attempt) -> bool:
-        """All layers, experts and the KV cache are on GPUs (the input embedding never is)."""
-        settings = attempt.settings
-        moved = sum(self.weights.expert_gpu_bytes[: settings.n_cpu_moe])
-        in_ram = (
-            moved
-            or not settings.kv_offload
-            or any(rule.endswith("=CPU") for rule in settings.override_tensor)
-        )
-        return bool(settings.devices) and settings.gpu_layers >= self.n_slots and not in_ram
 
     def on_freed_card(self, card: CardBudget) -> Attempt | None:
         """Everything on this card, if it would fit there with all other programs closed."""

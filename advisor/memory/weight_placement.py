@@ -14,6 +14,7 @@ from llmfit.advisor.memory.weights import (
     PlacedTensor,
     WeightTable,
 )
+from llmfit.advisor.model.tensor_names import INPUT_EMBEDDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +85,64 @@ def _by_tensor(table: WeightTable, assignment: Assignment) -> WeightBytes:
         for device in _devices_of(tensor, assignment):
             on_gpu = device >= 0 and tensor.gpu_bytes > 0
             sums[device if on_gpu else HOST_DEVICE] += tensor.gpu_bytes if on_gpu else tensor.host_bytes
-    device = assignment.overrides.get("token_embd.weight", assignment.output_device)
-    if table.tied_copy_host_bytes or "token_embd.weight" not in assignment.overrides:
+    device = tied_output_device(table, assignment)
+    if table.tied_copy_host_bytes or INPUT_EMBEDDING not in assignment.overrides:
         sums[device] += table.tied_copy_gpu_bytes if device >= 0 else table.tied_copy_host_bytes
     return WeightBytes(tuple(sums[:-1]), sums[-1])
 
 
 def _devices_of(tensor: PlacedTensor, assignment: Assignment) -> tuple[int, ...]:
+    if tensor.layer == EVERY_LAYER and tensor.name not in assignment.overrides:
+        return tuple(set(assignment.layer_device))
+    return (tensor_device(tensor, assignment),)
+
+
+def tensor_device(tensor: PlacedTensor, assignment: Assignment) -> int:
+    """The device whose buffer holds the tensor (of copies on every device, that of the first layer).
+
+    ``llama_model_loader::create_tensor``: an override first, then the layer's device, or RAM for what no GPU
+    can multiply with.
+    """
     moved = assignment.overrides.get(tensor.name)
     if moved is not None:
-        return (moved,)
-    if tensor.layer == INPUT_LAYER:
-        return (HOST_DEVICE,)
+        return moved
+    if tensor.layer == INPUT_LAYER or not tensor.gpu_bytes:
+        return HOST_DEVICE
     if tensor.layer == OUTPUT_LAYER:
-        return (assignment.output_device,)
-    if tensor.layer == EVERY_LAYER:
-        return tuple(set(assignment.layer_device))
+        return assignment.output_device
+    if tensor.layer < 0:
+        return assignment.layer_device[0]
     if tensor.layer < assignment.n_cpu_moe and CPU_MOE_PATTERN.search(tensor.name):
-        return (HOST_DEVICE,)
-    return (assignment.layer_device[tensor.layer],)
+        return HOST_DEVICE
+    return assignment.layer_device[tensor.layer]
+
+
+def tied_output_device(table: WeightTable, assignment: Assignment) -> int:
+    """Where a tied token embedding is multiplied with: its copy, which an override of its name moves, too.
+
+    The embedding itself in RAM where the model makes no copy (bitnet).
+    """
+    home = assignment.output_device if table.tied_type else HOST_DEVICE
+    return assignment.overrides.get(INPUT_EMBEDDING, home)
+
+
+def everything_on_gpus(table: WeightTable, assignment: Assignment) -> bool:
+    """All weights and the KV cache are on GPUs, but for the tables that rows are looked up in.
+
+    These are always in RAM; a tied token embedding has a copy on the GPU that computes the output.
+    """
+    if not assignment.fully_offloaded or HOST_DEVICE in assignment.cache_device:
+        return False
+    if any(table.pinned_host_bytes):
+        return False
+    experts = zip(assignment.experts_on_host, table.expert_gpu_bytes, strict=True)
+    if any(n_bytes for on_host, n_bytes in experts if on_host):
+        return False
+    if not assignment.overrides:
+        return True
+    if table.tied_type and tied_output_device(table, assignment) == HOST_DEVICE:
+        return False
+    return all(
+        tensor.layer == INPUT_LAYER or tensor_device(tensor, assignment) != HOST_DEVICE
+        for tensor in table.tensors
+    )

@@ -21,6 +21,8 @@ from llmfit.advisor.memory.fitting import (
     largest_context,
 )
 from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
+from llmfit.advisor.memory.fitting_costs import slot_costs
+from llmfit.advisor.memory.fitting_literal import layout_as_given
 from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts, Split, SplitSearch
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.units import GIB, MIB
@@ -499,3 +501,53 @@ def test_slot_costs_add_up() -> None:
     split = Split(0, (2, 2), 2, (PartialBlock(2, 7, "x"),))
     assert split.card_bytes(costs) == (15, 28)
     assert split.expert_ram_bytes(costs) == 22
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "everything"),
+    [
+        (LLAMA_8B, {}, True),
+        (LLAMA_8B, {"n_cpu_moe": 4}, True),
+        (LLAMA_8B, {"override_tensor": ("no_such_tensor=CPU",)}, True),
+        (LLAMA_8B, {"override_tensor": ("token_embd=CPU",)}, True),
+        (LLAMA_8B, {"override_tensor": (r"blk\.0\.ffn_up=CPU",)}, False),
+        (LLAMA_8B, {"override_tensor": ("^output\\.weight=CPU",)}, False),
+        (LLAMA_8B, {"kv_offload": False}, False),
+        (LLAMA_8B, {"gpu_layers": 32}, False),
+        (LLAMA_8B, {"gpu_layers": 33}, True),
+        ("llama3.2-3b.Q4_K_M", {"override_tensor": ("token_embd=CPU",)}, False),
+        (QWEN_MOE, {"n_cpu_moe": 1}, False),
+    ],
+)
+def test_everything_on_the_gpu_means_the_same_found_or_given(
+    model: str, changes: dict[str, object], everything: bool
+) -> None:
+    """What moves nothing to RAM does not count: --n-cpu-moe without experts, -ot that matches no tensor."""
+    known, machine = known_model(model), machine_with(*cards_named("24564:23900"))
+    base = replace(LaunchSettings(8192), **changes)  # type: ignore[arg-type]
+    given_layout = layout_as_given(known.shape, known.weights, machine, base)
+    found = find_layout(known.shape, known.weights, machine, base, frozenset(changes))
+    wanted = FITS_GPU if everything else FITS_OFFLOAD
+    assert (given_layout.verdict, found.verdict) == (wanted, wanted)
+
+
+def test_a_rule_splits_at_its_first_equals_sign_for_the_costs_too() -> None:
+    """As llama.cpp's parser does: what follows is the buffer, and there is no such buffer."""
+    known, machine = known_model(LLAMA_8B), machine_with(*cards_named("24564:23900"))
+    for rule in ("ffn=x=CPU", "(ffn=CPU", "ffn"):
+        base = LaunchSettings(8192, override_tensor=(rule,))
+        with pytest.raises(UsageError):
+            slot_costs(known.shape, known.weights, base)
+        with pytest.raises(UsageError):
+            find_layout(known.shape, known.weights, machine, base, frozenset({"override_tensor"}))
+
+
+def test_the_costs_leave_out_what_the_users_rules_move() -> None:
+    known = known_model(LLAMA_8B)
+    plain = slot_costs(known.shape, known.weights, LaunchSettings(8192))
+    rules = (r"blk\.3\.ffn_up=CUDA1", r"blk\.[34]\.ffn_=CPU")
+    moved = slot_costs(known.shape, known.weights, LaunchSettings(8192, override_tensor=rules))
+    less = [before - after for before, after in zip(plain.slot_bytes, moved.slot_bytes, strict=True)]
+    assert [slot for slot, n_bytes in enumerate(less) if n_bytes] == [3, 4]
+
+    assert 0 < less[3] < less[4]
