@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import cast
 
@@ -37,14 +36,6 @@ def list_gpus() -> tuple[GpuFacts, ...]:
     return tuple(_facts(row) for row in _rows().values())
 
 
-def gpu_row(gpu_id: str) -> Mapping[str, object]:
-    """The full row of a card with prices, PCI ids, notes and sources. Raises UsageError."""
-    row = _rows().get(gpu_id)
-    if row is None:
-        raise _unknown(gpu_id)
-    return row
-
-
 def lookup_gpu(name: str) -> tuple[GpuFacts, ...]:
     """Every card sold under ``name``, the most usual first (a ``GpuLookup`` of the hardware room).
 
@@ -56,29 +47,6 @@ def lookup_gpu(name: str) -> tuple[GpuFacts, ...]:
     if not found:
         raise _unknown(name)
     return found
-
-
-def find_gpu(name: str) -> GpuFacts:
-    """The one card that ``name`` means; ``RTX 3060 8GB`` picks the card or variant with that memory.
-
-    The size asked for is its ``default_memory_bytes``. Without a size the most usual card of that name is
-    taken. Raises UsageError for an unknown name or size.
-    """
-    found = _named(name)
-    if found:
-        return found[0]
-    bare, memory_bytes = split_memory_size(name)
-    found = _named(bare)
-    if not found:
-        raise _unknown(name)
-    if memory_bytes is None:
-        return found[0]
-    for facts in found:
-        if memory_bytes in facts.memory_bytes_options:
-            return replace(facts, default_memory_bytes=memory_bytes)
-    sizes = sorted({size // GIB for facts in found for size in facts.memory_bytes_options})
-    hint = f"It comes with {one_of([f'{size} GB' for size in sizes])}." if sizes else "It uses system RAM."
-    raise UsageError(f"GPU {printable(name, 80)!r}", "not sold with that much memory", hint)
 
 
 def split_memory_size(name: str) -> tuple[str, int | None]:
