@@ -59,7 +59,6 @@ class Quality:
     grade: str
     n_direct: int
     n_scores: int
-    n_independent: int
     sources: tuple[QualitySource, ...]
 
     @property
@@ -119,7 +118,6 @@ def _quality(
         grade=str(fitted["grade"]),
         n_direct=n_direct,
         n_scores=cast(int, fitted["scores"]),
-        n_independent=cast(int, fitted["independent"]),
         sources=sources,
     )
 
@@ -159,29 +157,6 @@ def quality_loss(
     if row is None or found is None:
         return None
     return QualityLoss(found, str(row["loss_basis"]))
-
-
-def cache_loss(cache_type: str) -> QualityLoss | None:
-    """What a KV cache type (the same for K and V) costs; None where it was not measured."""
-    return _CACHE_LOSS.get(cache_type)
-
-
-_CACHE_LOSS = {
-    "f32": QualityLoss(0.0, "the precision that the reference was measured in, or better"),
-    "f16": QualityLoss(0.0, "the precision that the reference was measured in"),
-    "bf16": QualityLoss(0.0, "the precision that the reference was measured in"),
-    "q8_0": QualityLoss(
-        0.2,
-        "mean KLD 0.0010 (Llama-3-8B, llama.cpp PR 7412) and 0.0015 (Qwen3.5-35B-A3B); MMLU-Pro 66.53 to "
-        "66.26 (Qwen3-4B-Instruct-2507); MMLU 39.99 to 39.98 (gemma-3-4b, llama.cpp PR 21551)",
-    ),
-    "q4_0": QualityLoss(
-        1.0,
-        "with rotation, as llama.cpp does since 2026-04: MMLU 39.99 to 39.65 (gemma-3-4b, PR 21551), "
-        "mean KLD 0.0081 (Qwen3.5-35B-A3B) and 0.0027 (Qwen3.5-27B), perplexity +0.22 % (Qwen3.5-4B)",
-    ),
-}
-"""Points by cache type, K = V: judgement bounded by the measurements named, read 2026-11-22."""
 
 
 def _loss_class(n_parameters: int, is_moe: bool) -> str:

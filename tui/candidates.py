@@ -13,6 +13,7 @@ from llmfit.catalog.quality import quality_loss, quality_of
 
 UNMEASURED_LOSS_POINTS = 45.0
 """A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
+UNKNOWN_QUALITY = Quality(0.0, 0.0, 0.0, "E", is_tested=False, basis="nobody has published a score")
 
 
 def candidates_for(use_case: str) -> Iterator[Candidate]:
@@ -28,7 +29,7 @@ def candidates_for(use_case: str) -> Iterator[Candidate]:
             n_parameters=entry.parameters.text,
             n_active_parameters=entry.parameters.active,
             context_train_tokens=entry.context_length or 0,
-            quality=_quality(entry.id, use_case),
+            quality=known_quality(entry.id, use_case) or UNKNOWN_QUALITY,
             released=entry.release_date or "",
             is_moe=entry.is_moe,
             native_quant=_native_quant(default_quantization(entry)),
@@ -46,12 +47,16 @@ def _native_quant(default: str) -> str | None:
     return default if default == "MXFP4_MOE" else None
 
 
-def _quality(model_id: str, use_case: str) -> Quality:
+def known_quality(model_id: str, use_case: str) -> Quality | None:
+    """The catalogue's figures for a model as the advisor ranks and shows them; None where it has none."""
     found = quality_of(model_id, use_case)
     if found is None:
-        return Quality(0.0, 0.0, 0.0, "E", "nobody has published a score")
-    sources = tuple(f"{source.text} ({source.kind}, {source.n_scores} scores)" for source in found.sources)
-    return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)
+        return None
+    sources = tuple(
+        f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
+        for source in found.sources
+    )
+    return Quality(found.score, found.lo80, found.hi80, found.grade, found.is_tested, found.basis, sources)
 
 
 def loss_points(quant: str, candidate: Candidate) -> float:

@@ -15,7 +15,6 @@ from llmfit.tui.messages import NotModelled, Pick
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.recommend.ranking import Quality
     from llmfit.catalog.models import CatalogModel
 
 PICKS = 6
@@ -77,23 +76,10 @@ def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
     from llmfit.catalog.build import build_model
+    from llmfit.tui.candidates import known_quality
     from llmfit.tui.session import ModelChoice
 
     request = Request(context_tokens=context_tokens)
     choice = ModelChoice(partial(build_model, entry), None, None, entry.parameters.text)
     judgement = judge(choice.best_for(machine, request), machine, request, remedies=False)
-    return Pick("", (), judgement, _quality(entry.id))
-
-
-def _quality(model_id: str) -> Quality | None:
-    from llmfit.advisor.recommend.ranking import Quality
-    from llmfit.catalog.quality import quality_of
-
-    found = quality_of(model_id, "general")
-    if found is None:
-        return None
-    sources = tuple(
-        f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
-        for source in found.sources
-    )
-    return Quality(found.score, found.lo80, found.hi80, found.grade, found.basis, sources)
+    return Pick("", (), judgement, known_quality(entry.id, "general"))

@@ -112,16 +112,12 @@ def check_files(request: Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model whose file type may still be open. ``variants`` builds a file type of it, where possible."""
+    """A model whose file type may still be open. ``build`` lays out any file type of it, where possible."""
 
     build: Callable[[str], Model] | None
     model: Model | None = None
     quant: str | None = None
     n_parameters: int = 0
-
-    @property
-    def variants(self) -> Callable[[str], Model] | None:
-        return self.build
 
     def best_for(self, machine: Machine, request: Request) -> Model:
         """The model itself, or the largest file type that stays on the GPUs (else the default one)."""

@@ -39,12 +39,10 @@ class Quality:
     low: float
     high: float
     grade: str
+    is_tested: bool
+    """Whether the evidence is enough to stand first; which grades that takes is the catalogue's rule."""
     basis: str
     sources: tuple[str, ...] = ()
-
-    @property
-    def has_evidence(self) -> bool:
-        return self.grade in ("A", "B", "C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +98,15 @@ class Option:
         return self.key - slowness_points(self.rough_tok_s) - SPILL_POINTS * self.spills
 
     @property
-    def has_evidence(self) -> bool:
-        return self.candidate.quality.has_evidence
+    def is_tested(self) -> bool:
+        return self.candidate.quality.is_tested
 
 
 def best_first(options: Iterable[Option]) -> list[Option]:
     """By worth, to half a point, then the newer; what has no evidence comes after all that has."""
     newest = sorted(options, key=lambda option: (option.candidate.model_id, option.quant))
     newest.sort(key=lambda option: option.candidate.released, reverse=True)
-    return sorted(newest, key=lambda option: (not option.has_evidence, -round(option.worth * 2)))
+    return sorted(newest, key=lambda option: (not option.is_tested, -round(option.worth * 2)))
 
 
 def slowness_points(tok_s: float) -> float:

@@ -103,7 +103,7 @@ class _Choice:
         if best.tok_s < 2 * QUICK_TOK_S:
             self._take(option for option in worth_it if option.rough_tok_s >= 2 * best.tok_s)
         by_speed = sorted(
-            (option for option in worth_it if option.has_evidence), key=lambda option: -option.rough_tok_s
+            (option for option in worth_it if option.is_tested), key=lambda option: -option.rough_tok_s
         )
         quickest = max(pick.tok_s for pick in self.picks)
         self._take(option for option in by_speed if option.rough_tok_s >= CLEARLY * quickest)
@@ -180,7 +180,7 @@ def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
         (LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)),
     )
     for purpose, measure in measures:
-        values = [measure(pick) if pick.option.has_evidence else 0.0 for pick in picks]
+        values = [measure(pick) if pick.option.is_tested else 0.0 for pick in picks]
         best = max(range(len(picks)), key=lambda number: values[number])
         if best not in taken and values[best] >= CLEARLY * values[0]:
             taken.add(best)
@@ -222,7 +222,7 @@ def _with_longest_context(judgement: Judgement) -> Judgement:
 
 def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
     quality = option.candidate.quality
-    if quality.has_evidence:
+    if quality.is_tested:
         yield (
             f"Ability {quality.score:.0f} of 100 (80 % interval {quality.low:.0f} to {quality.high:.0f}): "
             f"{quality.basis}."

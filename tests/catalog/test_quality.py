@@ -6,7 +6,6 @@ import pytest
 
 from llmfit.catalog.models import list_models
 from llmfit.catalog.quality import (
-    cache_loss,
     qualities,
     quality_loss,
     quality_of,
@@ -89,9 +88,3 @@ def test_a_format_trained_in_costs_nothing_and_an_unmeasured_one_is_unknown() ->
     assert after.points > 0
     assert quality_loss("TQ1_0", 10**10, is_moe=False) is None
     assert quality_loss("nonsense", 10**10, is_moe=False) is None
-
-
-def test_cache_types_that_are_proposed_have_a_loss() -> None:
-    losses = [cache_loss(name) for name in ("f16", "bf16", "q8_0", "q4_0")]
-    assert [loss.points for loss in losses if loss] == [0, 0, 0.2, 1.0]
-    assert cache_loss("q5_1") is None

@@ -43,7 +43,7 @@ def judge_from(
     check_files(request)
     machine = machine_of(values)
     choice: ModelChoice = model_choice(values)
-    return judge(choice.best_for(machine, request), machine, request, variants=choice.variants)
+    return judge(choice.best_for(machine, request), machine, request, variants=choice.build)
 
 
 def _run_lines(options: Mapping[str, object]) -> int:

@@ -41,7 +41,7 @@ def name_text(pick: Pick) -> str:
 def ability_text(pick: Pick) -> str:
     """``71 (66-77) B``: score, 80 % interval and grade of evidence; a dash where nobody has measured."""
     quality = pick.quality
-    if quality is None or not quality.has_evidence:
+    if quality is None or not quality.is_tested:
         return "–"
     return f"{quality.score:.0f} ({quality.low:.0f}-{quality.high:.0f}) {quality.grade}"
 

@@ -56,9 +56,9 @@ def test_every_machine_gets_a_short_list_that_fits(name: str) -> None:
 def test_the_first_has_evidence_and_is_the_best_of_the_list(name: str) -> None:
     found = picks(name)
     assert found[0].purpose == "best quality"
-    assert found[0].quality.grade in "ABC"
+    assert found[0].quality.is_tested
     assert all(pick.quality.low <= found[0].quality.low + 6 for pick in found)
-    graded = [pick.quality.grade in "ABC" for pick in found]
+    graded = [pick.quality.is_tested for pick in found]
     assert graded == sorted(graded, reverse=True), "what has no evidence comes last"
 
 
@@ -86,7 +86,7 @@ def test_purposes_are_true(name: str) -> None:
         assert purposes.count(purpose) <= 1
     if "fastest" in purposes and None not in speeds:
         fastest = purposes.index("fastest")
-        tested = [speed for speed, pick in zip(speeds, found, strict=True) if pick.quality.grade in "ABC"]
+        tested = [speed for speed, pick in zip(speeds, found, strict=True) if pick.quality.is_tested]
         assert speeds[fastest] == max(speed for speed in tested if speed is not None)
     if "longest context" in purposes:
         longest = purposes.index("longest context")
@@ -144,7 +144,7 @@ def candidate(name: str, low: float, grade: str = "A", billions: float = 8, rele
         n_parameters=int(billions * 1e9),
         n_active_parameters=None,
         context_train_tokens=131072,
-        quality=Quality(low + 5, low, low + 10, grade, "made up"),
+        quality=Quality(low + 5, low, low + 10, grade, grade in "ABC", "made up"),
         released=released,
         is_moe=False,
         native_quant=None,

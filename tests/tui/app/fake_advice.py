@@ -54,7 +54,9 @@ def judged(name: str, machine: Machine, context_tokens: int | None = None) -> Ju
     return judge(model_of(name), machine, Request(context_tokens=context_tokens), remedies=False)
 
 
-QUALITY = Quality(71.0, 66.0, 77.0, "B", "grade B, 6 to 14 independent scores", ("LiveBench (7 scores)",))
+QUALITY = Quality(
+    71.0, 66.0, 77.0, "B", True, "grade B, 6 to 14 independent scores", ("LiveBench (7 scores)",)
+)
 
 
 class FakeAdvice:

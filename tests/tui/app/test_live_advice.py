@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmfit.advisor.errors import UsageError
+from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
 from llmfit.tui.live_advice import LiveAdvice
 from llmfit.tui.messages import Pick
 
@@ -37,3 +38,13 @@ def test_an_answer_is_remembered_for_its_own_question_only() -> None:
 def test_a_card_that_nobody_sells_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="9999"):
         LiveAdvice({"gpu": ["RTX 9999"]}).machine()
+
+
+def test_one_conversion_of_quality_for_the_list_and_the_search() -> None:
+    by_id = {candidate.model_id: candidate.quality for candidate in candidates_for("general")}
+    known = {model_id: known_quality(model_id, "general") for model_id in by_id}
+    assert by_id == {model_id: quality or UNKNOWN_QUALITY for model_id, quality in known.items()}
+    sources = [source for quality in by_id.values() for source in quality.sources]
+    assert any(source.endswith(" 1 score)") for source in sources)
+    assert not any(source.endswith(" 1 scores)") for source in sources)
+    assert {quality.is_tested for quality in by_id.values()} == {True, False}
