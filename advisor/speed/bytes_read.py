@@ -7,29 +7,30 @@ KV cache up to the depth (sliding-window layers up to their window) and the recu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmfit.advisor.memory.assignment import HOST_DEVICE, Assignment
+from llmfit.advisor.memory.assignment import Assignment
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weight_placement import tensor_device, tied_output_device
+from llmfit.advisor.memory.weights import INPUT_LAYER, PlacedTensor, WeightTable
 from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.model.shape import LayerKind, ModelShape
+from llmfit.advisor.model.tensor_names import ROUTED_EXPERTS, block_of, decode_share
 from llmfit.advisor.model.tensors import Tensor
 
-_BLOCK = re.compile(r"blk\.(\d+)\.(.*)")
-_LOOKED_UP = ("token_embd.", "per_layer_token_embd.", "position_embd.", "token_types.")
 F32_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRead:
-    """Bytes of one tensor that one decode step reads; ``layer`` is ``None`` for the output head."""
+    """What one decode step reads of one tensor; ``layer`` is ``None`` outside the blocks."""
 
     name: str
     layer: int | None
     is_expert: bool
     n_bytes: int
+    n_parameters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class PlaceReads:
     dense_bytes: float
     expert_bytes: float
     cache_bytes: float
+    n_parameters: float
+    """Elements of the weights that are read here."""
     n_layers: int
     """Layers of which at least a part is read here."""
 
@@ -48,19 +51,14 @@ class PlaceReads:
 
 
 def decode_reads(shape: ModelShape, tensors: Sequence[Tensor]) -> tuple[TensorRead, ...]:
-    """Every tensor that a step reads; k of n routed experts by their share of the stacked tensor."""
+    """Every tensor that a step reads a part of: see ``decode_share``."""
     reads = []
     for tensor in tensors:
-        match = _BLOCK.match(tensor.name)
-        if match is None:
-            tied_head = tensor.name == "token_embd.weight" and shape.traits.tied_embeddings
-            if tied_head or not tensor.name.startswith(_LOOKED_UP):
-                reads.append(TensorRead(tensor.name, None, False, tensor.n_bytes))
-            continue
-        layer, is_expert = int(match[1]), "_exps" in match[2] and shape.n_expert > 0
-        if layer < shape.n_layer:
-            used = tensor.n_bytes * shape.n_expert_used // shape.n_expert if is_expert else tensor.n_bytes
-            reads.append(TensorRead(tensor.name, layer, is_expert, used))
+        read, of = decode_share(tensor, shape)
+        if read:
+            is_expert = shape.n_expert > 0 and ROUTED_EXPERTS.search(tensor.name) is not None
+            n_bytes, n_parameters = tensor.n_bytes * read // of, tensor.n_elements * read // of
+            reads.append(TensorRead(tensor.name, block_of(tensor.name), is_expert, n_bytes, n_parameters))
     return tuple(reads)
 
 
@@ -83,6 +81,7 @@ def cache_bytes_read(shape: ModelShape, layer: int, settings: LaunchSettings, de
 def reads_by_place(
     shape: ModelShape,
     reads: Sequence[TensorRead],
+    weights: WeightTable,
     settings: LaunchSettings,
     assignment: Assignment,
     depth_tokens: int,
@@ -90,27 +89,28 @@ def reads_by_place(
     """(one PlaceReads a GPU in the order of ``settings.devices``, that of the host)."""
     n_places = assignment.n_devices + 1
     # The host is device -1: the last place.
-    dense, experts, cache = [0.0] * n_places, [0.0] * n_places, [0.0] * n_places
+    dense, experts, cache, parameters = ([0.0] * n_places for _ in range(4))
     touched: list[set[int]] = [set() for _ in range(n_places)]
+    placed = {tensor.name: tensor for tensor in weights.tensors}
     for read in reads:
-        place = _place(read, assignment)
+        place = _place(placed[read.name], weights, assignment)
         (experts if read.is_expert else dense)[place] += read.n_bytes
+        parameters[place] += read.n_parameters
         if read.layer is not None:
             touched[place].add(read.layer)
     for layer in range(shape.n_layer):
         cache[assignment.cache_device[layer]] += cache_bytes_read(shape, layer, settings, depth_tokens)
-    places = tuple(PlaceReads(dense[i], experts[i], cache[i], len(touched[i])) for i in range(n_places))
+    places = tuple(
+        PlaceReads(dense[i], experts[i], cache[i], parameters[i], len(touched[i])) for i in range(n_places)
+    )
     return places[:-1], places[-1]
 
 
-def _place(read: TensorRead, assignment: Assignment) -> int:
-    if read.name in assignment.overrides:
-        return assignment.overrides[read.name]
-    if read.layer is None:
-        return assignment.output_device
-    if read.is_expert and read.layer < assignment.n_cpu_moe:
-        return HOST_DEVICE
-    return assignment.layer_device[read.layer]
+def _place(tensor: PlacedTensor, weights: WeightTable, assignment: Assignment) -> int:
+    """Of tables that rows are looked up in only a tied embedding is read: as the output matrix."""
+    if tensor.layer == INPUT_LAYER:
+        return tied_output_device(weights, assignment)
+    return tensor_device(tensor, assignment)
 
 
 def _bytes_per_element(cache_type: str) -> float:

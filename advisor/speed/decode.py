@@ -59,8 +59,7 @@ def _host_time(host: PlaceReads, bytes_per_s: float, alone: bool) -> tuple[float
     """(seconds reading, seconds of synchronisation or compute) of the part on the CPU."""
     if alone:
         read_s = host.total_bytes / (bytes_per_s * efficiency.HOST_ONLY)
-        n_parameters = (host.dense_bytes + host.expert_bytes) * 8 / 4.5
-        return read_s, n_parameters * efficiency.HOST_COMPUTE_S_PER_PARAMETER
+        return read_s, host.n_parameters * efficiency.HOST_COMPUTE_S_PER_PARAMETER
     read_s = (
         (host.dense_bytes + host.cache_bytes) / efficiency.HOST_DENSE_WEIGHTS
         + host.expert_bytes / efficiency.HOST_EXPERT_WEIGHTS

@@ -47,7 +47,7 @@ def estimate_speed(
     bandwidths = [gpu.bandwidth_bytes_per_s for gpu in gpus]
     assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     reads = decode_reads(model.shape, model.tensors)
-    per_gpu, host = reads_by_place(model.shape, reads, settings, assignment, depth_tokens)
+    per_gpu, host = reads_by_place(model.shape, reads, weights, settings, assignment, depth_tokens)
     if any(bytes_per_s is None for bytes_per_s in bandwidths):
         return None
     known = [float(bytes_per_s) for bytes_per_s in bandwidths if bytes_per_s is not None][: len(per_gpu)]

@@ -10,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.memory.weight_placement import WeightBytes, everything_on_gpus, weight_bytes
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.bytes_read import cache_bytes_read, decode_reads
+from llmfit.advisor.model.quantization import tensor_bytes
+from llmfit.advisor.model.tensor_names import active_parameters
+from llmfit.advisor.speed.bytes_read import PlaceReads, cache_bytes_read, decode_reads, reads_by_place
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.units import GB, GIB
 from llmfit.catalog.build import build_model
@@ -137,6 +141,65 @@ def test_only_the_used_experts_are_read() -> None:
     assert not reads["blk.3.attn_q.weight"].is_expert
     router = next(tensor for tensor in moe.tensors if tensor.name == "blk.3.ffn_gate_inp.weight")
     assert reads[router.name].n_bytes == router.n_bytes
+
+
+def places(
+    name: str, computer: Machine, **launch: object
+) -> tuple[tuple[PlaceReads, ...], PlaceReads, WeightBytes]:
+    """What is read where, and the weights that memory counts there."""
+    found = model(name)
+    devices = tuple(gpu.index for gpu in computer.gpus)
+    asked = replace(LaunchSettings(4096, devices=devices), **launch)  # type: ignore[arg-type]
+    weights = weight_table(found.shape, found.tensors)
+    assignment = assign_layers(found.shape, asked, [1] * len(devices), weights)
+    reads = decode_reads(found.shape, found.tensors)
+    gpus, host = reads_by_place(found.shape, reads, weights, asked, assignment, 0)
+    return gpus, host, weight_bytes(weights, assignment)
+
+
+@pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct", "DeepSeek-V2-Lite-Chat"])
+@pytest.mark.parametrize(
+    "launch",
+    [
+        {},
+        {"gpu_layers": 7},
+        {"n_cpu_moe": 5},
+        {"override_tensor": (r"blk\.[2-4]\.attn_q=CUDA1", "^output=CPU", "token_embd=CPU")},
+    ],
+)
+def test_what_is_read_of_a_device_lies_there(name: str, launch: dict[str, object]) -> None:
+    """Memory and speed ask the same rule: all that a dense model has on a card is read there, no more."""
+    gpus, host, weights = places(name, machine(2), **launch)
+    for reads, n_bytes in zip(gpus, weights.gpu_bytes, strict=True):
+        read = reads.dense_bytes + reads.expert_bytes
+        dense = not name.startswith("DeepSeek")
+        assert read <= n_bytes and (not dense or read >= 0.999 * n_bytes)
+    assert host.dense_bytes + host.expert_bytes <= weights.host_bytes
+
+
+def test_what_no_gpu_can_multiply_with_is_read_from_ram() -> None:
+    found = model("Llama-3.1-8B-Instruct")
+    ternary = tuple(
+        replace(one, type_name="TQ2_0", n_bytes=tensor_bytes("TQ2_0", one.dims))
+        if ".ffn_" in one.name
+        else one
+        for one in found.tensors
+        if not one.name.endswith("ffn_norm.weight")
+    )
+    weights = weight_table(found.shape, ternary)
+    asked = LaunchSettings(4096, devices=(0,))
+    assignment = assign_layers(found.shape, asked, [1], weights)
+    reads = decode_reads(found.shape, ternary)
+    _, host = reads_by_place(found.shape, reads, weights, asked, assignment, 0)
+    assert host.dense_bytes == sum(one.n_bytes for one in ternary if one.type_name == "TQ2_0") > 0
+    assert not everything_on_gpus(weights, assignment)
+
+
+def test_parameters_are_counted_and_not_guessed_from_bytes() -> None:
+    """The same parameters in twice the bytes: a CPU computes as long, and only reads longer."""
+    found = model("Llama-3.1-8B-Instruct")
+    _, host, _ = places("Llama-3.1-8B-Instruct", machine(0), gpu_layers=0)
+    assert host.n_parameters == active_parameters(found.shape, found.tensors)
 
 
 def test_an_input_embedding_is_looked_up_and_a_tied_one_read_as_the_output() -> None:
