@@ -55,7 +55,7 @@ class Gpu:
 
     @property
     def usable_bytes(self) -> int | None:
-        """What a launch counts on, and what llama.cpp splits by: free memory, or all where that is not known."""
+        """What a launch counts on, and what llama.cpp splits by: free memory, or all where it is unknown."""
         return self.vram_free_bytes if self.vram_free_bytes is not None else self.vram_total_bytes
 
 
