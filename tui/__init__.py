@@ -1,1 +1,1 @@
-"""What a person sees: the command line and the app."""
+"""The room of everything that people read or type: commands and the terminal app."""

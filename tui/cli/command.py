@@ -1,4 +1,4 @@
-"""``llmfit command``: just the llama-server command line, quoted for the shell."""
+"""``llmfit command``: nothing but the line that starts llama-server, ready to paste into a shell."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     add_machine_options(estimate)
     add_setting_options(estimate)
     estimate.add_argument(
-        "--jsonl", action="store_true", help="one JSON object a line on stdin, one answer a line"
+        "--jsonl", action="store_true", help="many at once: JSON objects on stdin, an answer for each"
     )
     _add_json(estimate)
 
@@ -82,7 +82,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     add_setting_options(command)
     _add_json(command)
 
-    catalog = commands.add_parser("catalog", help="the models known, and adding one from a GGUF header")
+    catalog = commands.add_parser("catalog", help="lists, shows and adds models")
     _add_catalog_actions(catalog)
 
 
@@ -105,7 +105,7 @@ def add_machine_options(parser: argparse.ArgumentParser, gpu_name: str = "gpu") 
         "--vram-free",
         metavar="SIZE[,SIZE…]",
         default=argparse.SUPPRESS,
-        help="free VRAM a card, when other programs hold some",
+        help="what is free on each card, if not all of it",
     )
     group.add_argument(
         "--machine",

@@ -1,4 +1,4 @@
-"""``llmfit recommend``: the few models worth running here, one a family, each with its complete settings."""
+"""``llmfit recommend``: a short list for this machine, no two of one family, every pick ready to start."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from llmfit.advisor.recommend.judgement import (
 from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
+from llmfit.tui.labels import device_label
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.ranking import Recommendation
@@ -87,7 +88,7 @@ def machine_line(machine: Machine) -> str:
 
 
 def gpu_line(gpu: Gpu) -> str:
-    """``GPU0 RTX 3090: 2.1 of 24.0 GiB used (Xorg 0.6, firefox 1.5) · 936 GB/s``; unknown stays unknown."""
+    """``GPU1 RX 7900 XTX: 3.4 of 24.0 GiB used (Xorg 0.9) · 960 GB/s``; what is not known is said so."""
     text = f"GPU{gpu.index} {printable(gpu.name)}: {gpu_memory_text(gpu)}"
     holders = ", ".join(
         f"{printable(process.name)} {'?' if process.vram_bytes is None else format_gib(process.vram_bytes)}"
@@ -240,9 +241,10 @@ def device_totals(judgement: Judgement) -> str:
 
 def _device_name(device: DeviceMemory) -> str:
     """``GPU0 RTX 3090``, ``RAM``; long names are cut to what the table has room for."""
+    label = device_label(device)
     if device.kind == "host":
-        return "RAM"
-    return printable(f"GPU{device.gpu_index} {_short_name(device.name)}", MAX_DEVICE_CHARACTERS)
+        return label
+    return printable(f"{label} {_short_name(device.name)}", MAX_DEVICE_CHARACTERS)
 
 
 def _short_name(name: str) -> str:

@@ -15,9 +15,10 @@ from textual.widgets import Footer, Static
 
 from llmfit.advisor.text import printable
 from llmfit.tui.keys import HELP_KEYS
+from llmfit.tui.labels import device_label
 from llmfit.tui.messages import Pick
 from llmfit.tui.widgets.command_preview import CommandPreview
-from llmfit.tui.widgets.memory_view import MemoryView, device_label
+from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.settings_view import SettingsView
 from llmfit.tui.widgets.why_panel import evidence_text, why_text
 

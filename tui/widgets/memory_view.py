@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from llmfit.tui.labels import device_label
 from llmfit.tui.widgets.memory_bar import (
     FREE_GLYPH,
     OTHERS_GLYPH,
@@ -87,11 +88,6 @@ def missing_by_device(judgement: Judgement) -> dict[str, int]:
     missing = {device_label(device): budgets.card_shortfall_bytes(device) for device in memory.gpus}
     missing[device_label(memory.host)] = budgets.ram_shortfall_bytes(memory)
     return {label: size_bytes for label, size_bytes in missing.items() if size_bytes}
-
-
-def device_label(device: DeviceMemory) -> str:
-    """``GPU1`` or ``RAM``: the names of two equal cards would not tell them apart."""
-    return "RAM" if device.kind == "host" else f"GPU{device.gpu_index}"
 
 
 def _sizes(device: DeviceMemory) -> list[str]:
