@@ -6,14 +6,17 @@ import argparse
 import sys
 from typing import ClassVar
 
+from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.text import printable
 from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.live_advice import LiveAdvice
+from llmfit.tui.messages import MachineKnown
 from llmfit.tui.screens.advisor import Advice, AdvisorScreen
 
 SWITCH_INTERVAL_S = 0.001
@@ -50,9 +53,18 @@ class LlmfitApp(App[LlmfitError]):
     def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
+        self._told: set[str] = set()
 
     def get_default_screen(self) -> Screen[None]:
         return AdvisorScreen(self.advice)
+
+    @on(MachineKnown)
+    def _tell_notes(self, message: MachineKnown) -> None:
+        """Once each: rows of the user's own that were left out, because their models are missing here."""
+        for note in message.notes:
+            if note not in self._told:
+                self._told.add(note)
+                self.notify(printable(note), title="Catalogue", severity="warning", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A ``?`` that somebody types into a field is not a key."""

@@ -34,6 +34,12 @@ class LiveAdvice:
 
         return machine_from(self._machine_values, find_server=True)
 
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read of the user's own catalogue rows."""
+        from llmfit.tui.own_rows import own_row_notes
+
+        return own_row_notes()
+
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]:
         """The few models worth running."""
         from llmfit.tui.session import recommendations_for

@@ -43,11 +43,12 @@ class NotModelled:
 
 
 class MachineKnown(Message):
-    """The probes have answered."""
+    """The probes have answered; ``notes`` name rows of the user's own that could not be read."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, notes: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.machine = machine
+        self.notes = notes
 
 
 class MachineUnknown(Message):

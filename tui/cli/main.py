@@ -1,6 +1,6 @@
 """``llmfit``: arguments in, exit code out. Each command is a module of its own, imported when asked for.
 
-Exit codes: 0 done, 1 it failed or the answer is no, 2 wrong usage or input, 130 interrupted.
+The exit code is 0 for an answer, 1 for a failure or a no, 2 for a mistake of the caller and 130 for Ctrl-C.
 
 This module imports next to nothing before ``main`` runs, so that an interrupt at any time ends quietly.
 """
@@ -37,7 +37,7 @@ def _answer(arguments: list[str]) -> int:
 
     as_json = "--json" in arguments
     try:
-        return _run(arguments)
+        return _run_with_notes(arguments, as_json)
     except LlmfitError as error:
         output.print_error(error, as_json)
         return error.exit_code
@@ -51,6 +51,17 @@ def _answer(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 the last resort: a bug of ours must not print its insides
         output.print_error(output.internal_error(error), as_json)
     return EXIT_FAILED
+
+
+def _run_with_notes(arguments: list[str], as_json: bool) -> int:
+    """The command; then, for people, which of their own rows could not be read. An error stays one line."""
+    exit_code = _run(arguments)
+    if not as_json:
+        from llmfit.tui.cli import output
+        from llmfit.tui.own_rows import notes_of_this_run
+
+        output.print_notes(notes_of_this_run())
+    return exit_code
 
 
 def _run(arguments: list[str]) -> int:

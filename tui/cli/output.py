@@ -1,4 +1,4 @@
-"""What is printed: one JSON document or plain lines on stdout, one error line on stderr."""
+"""What is printed: one JSON document or plain lines on stdout, one error line on stderr, and notes there."""
 
 from __future__ import annotations
 
@@ -68,6 +68,11 @@ def print_error(error: LlmfitError, as_json: bool) -> None:
         print_json(error_document(error))
     else:
         sys.stderr.write(f"llmfit: error: {printable(str(error))}\n")
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """``llmfit: note: WHAT: WHY`` on stderr, a line each."""
+    sys.stderr.write("".join(f"llmfit: note: {printable(note)}\n" for note in notes))
 
 
 def internal_error(error: Exception) -> InternalError:

@@ -21,7 +21,7 @@ from llmfit.tui.background import in_background
 from llmfit.tui.messages import HelpFound, MachineKnown, MachineUnknown, NotModelled, Pick, PicksReady
 from llmfit.tui.widgets.answer_panels import AnswerPanels
 from llmfit.tui.widgets.command_preview import CommandPreview
-from llmfit.tui.widgets.heading import recommendation_question, search_question, title_text
+from llmfit.tui.widgets.heading import question_line, recommendation_question, search_question, title_text
 from llmfit.tui.widgets.machine_panel import MachinePanel
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.search_field import SearchField
@@ -42,6 +42,8 @@ class Advice(Protocol):
     """What the screen asks; LiveAdvice answers from probes and catalogue, tests answer from fixtures."""
 
     def machine(self) -> Machine: ...
+
+    def notes(self) -> tuple[str, ...]: ...
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
 
@@ -113,7 +115,7 @@ class AdvisorScreen(Screen[None]):
         """Reads the machine (again), because programs come and go."""
 
         def job() -> Iterator[Message]:
-            yield MachineKnown(self.advice.machine())
+            yield MachineKnown(self.advice.machine(), self.advice.notes())
 
         in_background(self, job, MachineUnknown)
 
@@ -169,10 +171,8 @@ class AdvisorScreen(Screen[None]):
             question = search_question(self.search_text, self.context_tokens, found, not_modelled)
         else:
             question = recommendation_question(self.use_case, self.context_tokens)
-        if self.thinking:
-            question.append("   thinking…", "not bold italic")
-        question.truncate(self.app.size.width - 2, overflow="ellipsis")
-        self.query_one("#question", Static).update(question)
+        shown = question_line(question, self.thinking, self.app.size.width)
+        self.query_one("#question", Static).update(shown)
 
     # ---------------------------------------------------------------- the pick under the cursor
 

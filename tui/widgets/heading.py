@@ -30,6 +30,15 @@ def recommendation_question(use_case: str, context_tokens: int | None) -> Text:
     return Text(f"What to run: {use_case} use · {_context_text(context_tokens)}", "bold")
 
 
+def question_line(question: Text, thinking: bool, width: int) -> Text:
+    """The question as it stands above the list: with a word while it is being answered, cut to ``width``."""
+    line = question.copy()
+    if thinking:
+        line.append("   thinking…", "not bold italic")
+    line.truncate(width - 2, overflow="ellipsis")
+    return line
+
+
 def search_question(
     text: str, context_tokens: int | None, found: int | None = None, not_modelled: int = 0
 ) -> Text:

@@ -65,6 +65,7 @@ class FakeAdvice:
     def __init__(self, machine: Machine | None = None) -> None:
         self.known_machine = machine or two_cards()
         self.asked: list[tuple[str, str, int | None]] = []
+        self.known_notes: tuple[str, ...] = ()
         self.gates: dict[object, threading.Event] = {}
         self.failure: Exception | None = None
         self.machine_failure: Exception | None = None
@@ -74,6 +75,9 @@ class FakeAdvice:
         if self.machine_failure is not None:
             raise self.machine_failure
         return self.known_machine
+
+    def notes(self) -> tuple[str, ...]:
+        return self.known_notes
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]:
         self.asked.append(("picks", use_case, context_tokens))

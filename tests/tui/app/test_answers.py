@@ -134,3 +134,14 @@ async def test_a_part_of_a_search_is_shown_before_it_ends(advice: FakeAdvice) ->
         gate.set()
         await settled(pilot)
         assert "2 found" in text_of(screen, "#question")
+
+
+async def test_a_row_of_the_user_that_cannot_be_read_is_told_once(advice: FakeAdvice) -> None:
+    advice.known_notes = ("models.jsonl:2: [b]id[/b]: it is missing",)
+    async with advice.app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        await pilot.press("f5")
+        await until(pilot, lambda: len(advice.asked) == 2)
+        await settled(pilot)
+        told = [(note.message, note.severity) for note in pilot.app._notifications]
+        assert told == [(advice.known_notes[0], "warning")]

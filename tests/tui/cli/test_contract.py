@@ -344,3 +344,21 @@ def test_json_is_ascii_and_nothing_else(run: Run, llama: Path, tmp_path: Path) -
     answer = run("estimate", named, *CARD, "--json")
     assert answer.out.isascii() and answer.out.count("\n") == 1
     assert json.loads(answer.out)["model"]["id"] == "modèle ✓"
+
+
+def test_rows_of_the_user_that_cannot_be_read_are_named_on_stderr(run: Run, own_rows: Path) -> None:
+    own_rows.mkdir()
+    path = own_rows / "gpus-mine.jsonl"
+    path.write_text("{}\n" * 5)
+    question = ("estimate", "Qwen3-8B", *CARD)
+    text = run(*question)
+    lines = text.err.splitlines()
+    assert text.code == 0 and len(lines) == 4
+    assert all(
+        line.startswith(f"llmfit: note: {path}:{number}: ") for number, line in enumerate(lines[:3], 1)
+    )
+    assert lines[3] == "llmfit: note: and 2 more in the catalogue folder"
+    document = run(*question, "--json")
+    assert document.err == "" and document.document["verdict"] == "fits_gpu"
+    unknown = run("estimate", "Qwen3-8B", "--gpu", "RTX 9999")
+    assert unknown.code == 2 and unknown.err.count("\n") == 1 and unknown.err.startswith("llmfit: error: ")
