@@ -46,7 +46,7 @@ def _slow_cache_type(settings: LaunchSettings) -> Warning | None:
         return Warning(
             "slow_cache_type",
             f"KV cache {k}/{v} has no fast attention kernel in default CUDA builds: it is converted at every "
-            f"step or runs on the CPU. Use f16, q8_0 or q4_0 for both.",
+            f"step or runs on the CPU. Use one of {', '.join(FAST_CACHE_TYPES)} for both.",
         )
     return None
 
