@@ -66,7 +66,6 @@ _FAMILIES: dict[str, Family] = {
             "command-r",
             "orion",
             "nemotron",
-            "codeshell",
             "stablelm",
             "olmo",
             "falcon",
@@ -116,8 +115,8 @@ _FAMILIES: dict[str, Family] = {
     "lfm2": Family(residual_first="both"),
     "jamba": Family(residual_first="both", routing=Routing(normalised=False)),
     "kimi-linear": Family(routing=_SIGMOID),
-    **dict.fromkeys(("deepseek32", "glm-dsa", "minimax-m3", "bailingmoe"), Family(routing=_DECLARED)),
-    **dict.fromkeys(("deepseek", "llada-moe"), Family(routing=Routing(normalised=False))),
+    **dict.fromkeys(("deepseek32", "glm-dsa", "bailingmoe"), Family(routing=_DECLARED)),
+    "deepseek": Family(routing=Routing(normalised=False)),
     "mimo2": Family(routing=_SIGMOID),
     "step35": Family(routing=_DECLARED, gate="head", crop="before norm"),
     "laguna": Family(routing=_DECLARED, gate="head"),
@@ -133,14 +132,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(_FAMILIES)
 
 
 _CHECKED_NAMES = """
-    afmoe apertus arcee baichuan bailingmoe2 cohere2 command-r dbrx deepseek2 deepseek32 dots1
-    ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon falcon-h1 gemma gemma2 gemma3 gemma3n
-    gemma4 glm-dsa glm4 glm4moe gpt-oss gptneox granite granitehybrid granitemoe grok hunyuan-dense
-    hunyuan-moe hy_v3 internlm2 jamba kimi-linear laguna lfm2 lfm2moe llama llama4 maincoder mamba
-    mamba2 mellum mimo2 minicpm minimax-m2 mistral3 mistral4 nemotron nemotron_h nemotron_h_moe olmo
-    olmo2 olmoe orion paddleocr pangu-embedded phi2 phi3 phimoe qwen2 qwen2moe qwen2vl qwen3 qwen35
-    qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe seed_oss smollm3 stablelm starcoder2 step35
-    rwkv6 rwkv7 plamo2 xverse
+    afmoe apertus arcee baichuan bailingmoe bailingmoe2 bloom chatglm cohere2 command-r dbrx deepseek
+    deepseek2 deepseek32 dots1 ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon falcon-h1 gemma
+    gemma2 gemma3 gemma3n gemma4 glm-dsa glm4 glm4moe gpt-oss gptneox granite granite_swa granitehybrid
+    granitemoe grok grovemoe hunyuan-dense hunyuan-moe hy_v3 internlm2 jais jais2 jamba kimi-linear
+    laguna lfm2 lfm2moe llama llama4 maincoder mamba mamba2 mellum mimo2 minicpm minimax-m2 mistral3
+    mistral4 mpt nemotron nemotron_h nemotron_h_moe olmo olmo2 olmoe orion paddleocr pangu-embedded phi2
+    phi3 phimoe plamo3 qwen qwen2 qwen2moe qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next qwen3vl
+    qwen3vlmoe refact rwkv6 rwkv7 seed_oss smollm3 spark2_5 stablelm starcoder2 step35 xverse
 """
 CHECKED = frozenset(_CHECKED_NAMES.split())
 """Architectures whose buffers came out byte for byte as llama.cpp's own, in every setting tried."""

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from llmfit.advisor.errors import NotModelledError
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.compute.allocator import FreeList, highest_bytes
+from llmfit.advisor.memory.compute.families import CHECKED, FAMILIES
 from llmfit.advisor.memory.compute.folding import KEPT_REPEATS, representative_layers
 from llmfit.advisor.memory.compute.program import MemoryProgram
 from llmfit.advisor.memory.compute_buffer import UNCHECKED_FLOOR_BYTES, ComputeBuffers, compute_buffers
 from llmfit.advisor.memory.kv_cache import cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.model.architectures import ARCHITECTURES, NOT_MODELLED
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.units import MIB
 from tests.advisor.memory.memory_models import shape_of, table_of
@@ -30,6 +32,12 @@ def buffers(model: str, launch: LaunchSettings, shape: ModelShape | None = None)
     table = table_of(model)
     assignment = assign_layers(shape, launch, [1] * len(launch.devices), table)
     return compute_buffers(shape, table, launch, assignment, cache_geometry(shape, launch))
+
+
+def test_every_family_can_be_asked_for() -> None:
+    """A row for an architecture that is refused before would never be read."""
+    assert set(FAMILIES) | CHECKED <= set(ARCHITECTURES)
+    assert not (set(FAMILIES) | CHECKED) & set(NOT_MODELLED)
 
 
 def _one_row_of_each_kind() -> Iterator[Row]:
