@@ -20,10 +20,10 @@ from llmfit.advisor.memory.compute.folding import representative_layers
 from llmfit.advisor.memory.compute.graph import ModelGraph
 from llmfit.advisor.memory.compute.program import MemoryProgram
 from llmfit.advisor.memory.compute.scheduler import Scheduler
-from llmfit.advisor.memory.compute.skeleton import Skeleton, skeleton
+from llmfit.advisor.memory.compute.skeleton import skeleton
 from llmfit.advisor.memory.kv_cache import CacheGeometry
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.memory.weight_placement import tensor_device
+from llmfit.advisor.memory.weight_placement import tensor_device, tied_output_device
 from llmfit.advisor.memory.weights import PlacedTensor, WeightTable
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.units import MIB
@@ -72,7 +72,7 @@ def compute_buffers(
     cache: CacheGeometry,
 ) -> ComputeBuffers:
     """The compute buffers of one launch; NotModelledError where the architecture's graph is not known."""
-    launch = _Launch(shape, skeleton(shape, weights), settings, assignment, cache)
+    launch = _Launch(shape, weights, settings, assignment, cache)
     program = _PROGRAMS.get(launch.key)
     if program is None:
         program = MemoryProgram(assignment.n_devices, launch.trace)
@@ -95,15 +95,16 @@ class _Launch:
     def __init__(
         self,
         shape: ModelShape,
-        bones: Skeleton,
+        weights: WeightTable,
         settings: LaunchSettings,
         assignment: Assignment,
         cache: CacheGeometry,
     ) -> None:
         self.shape = shape
-        self.bones = bones
+        self.bones = skeleton(shape, weights)
         self.assignment = assignment
         self.cpu = assignment.n_devices
+        self.tied_device = tied_output_device(weights, assignment)
         self.op_offload = settings.op_offload
         self.pipeline = _is_pipelined(settings, assignment)
         self.batch = _batch(cache)
@@ -112,9 +113,9 @@ class _Launch:
         self.layers = representative_layers(signatures) if self._repeats() else tuple(range(shape.n_layer))
         top_k = shape.indexer.top_k if shape.indexer else 0
         self.key = (
-            bones.whole,
+            self.bones.whole,
             tuple(signatures if self.pipeline else (signatures[layer] for layer in self.layers)),
-            tuple((t.name, t.dims, self._backend(t), self._type_if_copied(t)) for t in bones.outside),
+            tuple((t.name, t.dims, self._backend(t), self._type_if_copied(t)) for t in self.bones.outside),
             self.batch,
             replace(self.view, cells=min(self.view.cells, top_k)),
             (self.cpu, self.op_offload, self.pipeline, assignment.output_device),
@@ -182,7 +183,7 @@ class _Launch:
         }
         if "output.weight" not in found and "token_embd.weight" in found:
             tied = found["token_embd.weight"]
-            found["output.weight"] = replace(tied, backend=self._backend_of(self.assignment.output_device))
+            found["output.weight"] = replace(tied, backend=self._backend_of(self.tied_device))
         return found
 
 

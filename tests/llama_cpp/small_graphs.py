@@ -71,6 +71,12 @@ class SmallGraph:
 
 SMALL_GRAPHS: Mapping[str, SmallGraph] = {
     "bailingmoe": SmallGraph(f"{_ATTN} {_EXPERTS} {_SHARED}", {**_MOE, "expert_shared_count": 1}),
+    "bitnet": SmallGraph(
+        f"{_ATTN} attn_sub_norm {_GATED} ffn_sub_norm",
+        _RMS,
+        "token_embd output_norm",
+        {"ffn_sub_norm": (_F,)},
+    ),
     "bloom": SmallGraph(_BIASED, _LN, "token_embd token_embd_norm+ output_norm+"),
     "chatglm": SmallGraph(
         "attn_norm attn_qkv+ attn_output ffn_norm ffn_up ffn_down", _RMS, dims={"ffn_up": (_E, 2 * _F)}

@@ -132,7 +132,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(_FAMILIES)
 
 
 _CHECKED_NAMES = """
-    afmoe apertus arcee baichuan bailingmoe bailingmoe2 bloom chatglm cohere2 command-r dbrx deepseek
+    afmoe apertus arcee baichuan bailingmoe bailingmoe2 bitnet bloom chatglm cohere2 command-r dbrx deepseek
     deepseek2 deepseek32 dots1 ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon falcon-h1 gemma
     gemma2 gemma3 gemma3n gemma4 glm-dsa glm4 glm4moe gpt-oss gptneox granite granite_swa granitehybrid
     granitemoe grok grovemoe hunyuan-dense hunyuan-moe hy_v3 internlm2 jais jais2 jamba kimi-linear
