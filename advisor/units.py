@@ -1,6 +1,6 @@
 """Units: GB is 1e9 bytes, GiB is 2**30 bytes, and every text says which.
 
-Inside llmfit a size is an ``int`` of bytes. This module is the only place that reads or writes sizes for people.
+Inside llmfit a size is an ``int`` of bytes. Only this module reads or writes sizes for people.
 """
 
 from __future__ import annotations

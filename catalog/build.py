@@ -21,10 +21,20 @@ from llmfit.advisor.model.quantization import (
 from llmfit.advisor.model.shape import shape_from_header
 from llmfit.advisor.model.tensor_names import active_parameters, block_of
 from llmfit.advisor.model.tensors import Tensor, TensorShape
+from llmfit.advisor.units import GB
 from llmfit.catalog import loader
-from llmfit.catalog.models import CatalogModel, exact_file, gguf_repo, model_row
+from llmfit.catalog.models import (
+    CatalogModel,
+    PublishedFile,
+    exact_file,
+    gguf_repo,
+    model_row,
+    published_file,
+)
 from llmfit.catalog.tensor_rows import unfold
 
+HEADER_SHARE = 0.015
+"""A header with its vocabulary takes up to 1 % of a small file."""
 COMPUTED = "computed: the tensors, without the file's header"
 _SIZE_SOURCE = {"gguf": "measured: the size of the file", "hf": "published: the hub's listing"}
 _FILE_TYPE_LIKE = frozenset(FILE_TYPES) | {"Q3_K", "Q4_K", "Q5_K", "MXFP4"}
@@ -47,14 +57,19 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
     if header is None or header["quantization"] != quantization:
         header = None
         tensors = quantize_layout(metadata, shapes, quantization, imatrix=True)
-    size_bytes, size_source = _file_size(entry, quantization, header, tensors)
+    computed_bytes = sum(tensor.n_bytes for tensor in tensors)
+    # without a repository the command names a file that people replace by their own
+    repo = gguf_repo(entry, quantization, computed_bytes)
+    size_bytes, size_source = _file_size(entry, quantization, repo, header, computed_bytes)
     return Model(
         id=entry.id,
         shape=shape_from_header(metadata, tensors),
         tensors=tensors,
         quantization=quantization,
         source="catalog",
-        launch_args=_launch_args(entry, quantization),
+        launch_args=("-hf", f"{repo}:{quantization}")
+        if repo
+        else ("-m", f"{entry.name}-{quantization}.gguf"),
         n_parameters=entry.parameters.text,
         n_active_parameters=entry.parameters.active,
         file_bytes=size_bytes,
@@ -64,10 +79,12 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
 
 def default_quantization(entry: CatalogModel) -> str:
     """What to take where nobody asked: the file's own, the format it was trained in, else the usual one."""
-    own = _own_quantization(entry)
-    if own:
-        return own
-    return "MXFP4_MOE" if entry.architecture == "gpt-oss" else DEFAULT_FILE_TYPE
+    return only_quantization(entry) or DEFAULT_FILE_TYPE
+
+
+def only_quantization(entry: CatalogModel) -> str | None:
+    """The one file type worth taking: that of the file a row was made from, or the one it was trained in."""
+    return _own_quantization(entry) or ("MXFP4_MOE" if entry.architecture == "gpt-oss" else None)
 
 
 def model_from_header(
@@ -129,8 +146,9 @@ def _layout(entry: CatalogModel) -> tuple[Mapping[str, object], Sequence[TensorS
 def _file_size(
     entry: CatalogModel,
     quantization: str,
+    repo: str | None,
     header: Mapping[str, object] | None,
-    tensors: Sequence[Tensor],
+    computed_bytes: int,
 ) -> tuple[int, str]:
     """Bytes of the file and where the figure comes from: a file or a publisher beats arithmetic."""
     if header is not None:
@@ -138,7 +156,18 @@ def _file_size(
     published = exact_file(entry, quantization)
     if published is not None:
         return published.bytes, f"published: {published.source}"
-    return sum(tensor.n_bytes for tensor in tensors), COMPUTED
+    rounded = published_file(entry, repo, quantization)
+    if rounded is not None and _contradicts(rounded, computed_bytes):
+        return (
+            rounded.bytes,
+            f"published, rounded to {rounded.rounded_to_bytes / GB:.1f} GB: {rounded.source}",
+        )
+    return computed_bytes, COMPUTED
+
+
+def _contradicts(file: PublishedFile, computed_bytes: int) -> bool:
+    """The file cannot be llama-quantize's mix: neither its rounding nor a header explains the difference."""
+    return abs(file.bytes - computed_bytes) > file.rounded_to_bytes + computed_bytes * HEADER_SHARE
 
 
 def _own_header(entry: CatalogModel) -> Mapping[str, object] | None:
@@ -149,9 +178,3 @@ def _own_header(entry: CatalogModel) -> Mapping[str, object] | None:
 def _own_quantization(entry: CatalogModel) -> str | None:
     header = _own_header(entry)
     return None if header is None else str(header["quantization"])
-
-
-def _launch_args(entry: CatalogModel, quantization: str) -> tuple[str, ...]:
-    """``-hf`` where a repository is known, else a file name that people replace by their own."""
-    repo = gguf_repo(entry, quantization)
-    return ("-hf", f"{repo}:{quantization}") if repo else ("-m", f"{entry.name}-{quantization}.gguf")

@@ -13,6 +13,9 @@ from llmfit.catalog import loader
 from llmfit.catalog.overlay import Overlay, overlay
 from llmfit.catalog.search import best_matches, contains_words, name_key, nearest, one_of, tail
 
+USUAL_PUBLISHERS = ("unsloth", "bartowski", "mradermacher")
+"""Of two unknown files the one of the publisher who keeps closer to llama-quantize's own mixes (see
+tests/catalog/test_published_sizes.py)."""
 _LIST_COMMAND = "List the known ones with: llmfit catalog list"
 
 
@@ -81,6 +84,11 @@ class CatalogModel:
     def is_moe(self) -> bool:
         return self.parameters.experts is not None
 
+    @property
+    def projector_bytes(self) -> int | None:
+        """Size of the largest published vision projector; None where none is known."""
+        return max((file.bytes for file in self.files if file.kind == "mmproj"), default=None)
+
 
 def list_models() -> tuple[CatalogModel, ...]:
     """Every model: the bundled ones in the order of the file, replaced and followed by the user's own."""
@@ -133,21 +141,27 @@ def exact_file(entry: CatalogModel, quant: str) -> PublishedFile | None:
     return next((file for file in exact if file.kind == "model"), None)
 
 
-def gguf_repo(entry: CatalogModel, quant: str) -> str | None:
-    """The repository to download from: one known to hold that quantisation, else the likeliest.
+def published_file(entry: CatalogModel, repo: str | None, quant: str) -> PublishedFile | None:
+    """The file of that quantisation in that repository, exact size or rounded; None where it is not known."""
+    found = (file for file in entry.files if file.repo == repo and file.quant == quant)
+    return next((file for file in found if file.kind == "model"), None)
 
-    A repository whose files are known and do not include it comes last.
+
+def gguf_repo(entry: CatalogModel, quant: str, computed_bytes: int) -> str | None:
+    """The repository to download from: the one whose file is nearest to ``computed_bytes``.
+
+    Publishers mix a file type in their own ways, so the nearest file is the one that the estimate is true of.
+    Repositories of which the file is not known come next, those known not to have it last.
     """
-    listed = {file.repo: set[str | None]() for file in entry.files if file.repo}
-    for file in entry.files:
-        if file.repo:
-            listed[file.repo].add(file.quant)
+    listed = {file.repo for file in entry.files if file.repo}
 
-    def rank(repo: str) -> tuple[int, int]:
-        has = quant in listed[repo] if repo in listed else None
+    def rank(repo: str) -> tuple[int, float, int]:
         owner = repo.split("/", 1)[0]
-        usual = ("bartowski", "unsloth", "mradermacher")
-        return {True: 0, None: 1, False: 2}[has], usual.index(owner) if owner in usual else len(usual)
+        habit = USUAL_PUBLISHERS.index(owner) if owner in USUAL_PUBLISHERS else len(USUAL_PUBLISHERS)
+        file = published_file(entry, repo, quant)
+        if file is not None:
+            return 0, max(0, abs(file.bytes - computed_bytes) - file.rounded_to_bytes), habit
+        return (2 if repo in listed else 1), 0.0, habit
 
     return min(entry.gguf_repos, key=rank, default=None)
 

@@ -77,6 +77,10 @@ class LlmfitApp(App[LlmfitError]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
+    def action_help_quit(self) -> None:
+        """Ctrl+C: textual would name a key that the footer does not."""
+        self.notify("Press q to quit.", timeout=3)
+
     def action_theme(self) -> None:
         """Between the light and the dark theme: a terminal does not say which it is."""
         self.theme = "textual-dark" if self.theme == "textual-light" else "textual-light"

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from functools import partial
 
 from llmfit.advisor.recommend.ranking import Candidate, Quality
-from llmfit.catalog.build import build_model, default_quantization
+from llmfit.advisor.units import GIB
+from llmfit.catalog.build import build_model, only_quantization
 from llmfit.catalog.models import list_models
 from llmfit.catalog.quality import quality_loss, quality_of
 
 UNMEASURED_LOSS_POINTS = 45.0
 """A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
+USUAL_PROJECTOR_BYTES = GIB
+"""A vision projector whose size nobody published: the largest known one takes 0.84 GiB."""
 UNKNOWN_QUALITY = Quality(0.0, 0.0, 0.0, "E", is_tested=False, basis="nobody has published a score")
 
 
@@ -32,19 +35,17 @@ def candidates_for(use_case: str) -> Iterator[Candidate]:
             quality=known_quality(entry.id, use_case) or UNKNOWN_QUALITY,
             released=entry.release_date or "",
             is_moe=entry.is_moe,
-            native_quant=_native_quant(default_quantization(entry)),
+            native_quant=only_quantization(entry),
             build=partial(build_model, entry),
+            projector_bytes=(entry.projector_bytes or USUAL_PROJECTOR_BYTES)
+            if use_case == "vision"
+            else None,
         )
 
 
 def _line_of(family: str) -> str:
     """``Qwen`` for Qwen3.5, Qwen3-Next and Qwen2.5: a newer generation stands for the older ones."""
     return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
-
-
-def _native_quant(default: str) -> str | None:
-    """The type a model was trained in, where that is small already: other types would gain nothing."""
-    return default if default == "MXFP4_MOE" else None
 
 
 def known_quality(model_id: str, use_case: str) -> Quality | None:

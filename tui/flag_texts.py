@@ -10,7 +10,9 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import DEFAULTS, SAVING_CACHE_TYPE
 from llmfit.advisor.units import GIB, format_context
 
-_WITHOUT_VALUE = frozenset({"-kvu", "--swa-full", "-cmoe", "-nkvo", "--no-op-offload", "--no-repack"})
+_WITHOUT_VALUE = frozenset(
+    {"-kvu", "--swa-full", "-cmoe", "-nkvo", "--no-op-offload", "--no-repack", "--no-mmproj"}
+)
 _TOLD_TOGETHER = {"-ctk": "-ctv", "-b": "-ub", "--spec-type": "--spec-draft-n-max"}
 """A flag that the next one belongs to: both stand on one line."""
 
@@ -106,5 +108,6 @@ _TEXTS: dict[str, Callable[[Judgement], str]] = {
     "-cram": lambda _: "MiB of RAM for finished prompts, kept for reuse",
     "--spec-type": lambda _: "the model drafts tokens for itself and checks them",
     "--mmproj": lambda _: "the file that lets it see images",
+    "--no-mmproj": lambda _: "text only: no projector for images is fetched and loaded",
     "-fit": lambda _: "runs what is shown here: llama.cpp changes nothing",
 }

@@ -81,11 +81,11 @@ class LiveAdvice:
 def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -> Pick:
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
-    from llmfit.catalog.build import build_model
+    from llmfit.catalog.build import build_model, only_quantization
     from llmfit.tui.candidates import known_quality
     from llmfit.tui.session import ModelChoice
 
     request = Request(context_tokens=context_tokens)
-    choice = ModelChoice(partial(build_model, entry), None, None, entry.parameters.text)
+    choice = ModelChoice(partial(build_model, entry), None, only_quantization(entry), entry.parameters.text)
     judgement = judge(choice.best_for(machine, request), machine, request, remedies=False)
     return Pick("", (), judgement, known_quality(entry.id, "general"))

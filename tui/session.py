@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -104,10 +104,17 @@ def _size_text(values: Values, key: str) -> str | None:
 # ---------------------------------------------------------------- models
 
 
-def check_files(request: Request) -> None:
-    """Raises UsageError for a file that a setting names and that is not there."""
-    if request.mmproj_path is not None and not Path(request.mmproj_path).expanduser().is_file():
+def with_projector(request: Request) -> Request:
+    """``request`` with the size of the projector's file that it names, if any.
+
+    Raises UsageError for a file that is not there.
+    """
+    if request.mmproj_path is None:
+        return request
+    path = Path(request.mmproj_path).expanduser()
+    if not path.is_file():
         raise UsageError(f"--mmproj {request.mmproj_path!r}", "no such file", "Name the projector's GGUF.")
+    return replace(request, projector_bytes=path.stat().st_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +221,14 @@ def _spec_choice(spec: object, quant: object) -> ModelChoice:
 
 
 def _catalog_choice(named: str, quant: str | None) -> ModelChoice:
-    from llmfit.catalog.build import build_model
+    from llmfit.catalog.build import build_model, only_quantization
     from llmfit.catalog.models import find_model
 
     entry = find_model(named)
-    if quant is not None:
+    only = only_quantization(entry)
+    if quant is not None and quant != only:
         quant = file_type(quant).name
-    return ModelChoice(partial(build_model, entry), None, quant, entry.parameters.text)
+    return ModelChoice(partial(build_model, entry), None, quant or only, entry.parameters.text)
 
 
 # ---------------------------------------------------------------- recommendations

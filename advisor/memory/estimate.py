@@ -15,7 +15,7 @@ from llmfit.advisor.memory.draft import DraftBytes, draft_bytes
 from llmfit.advisor.memory.host import host_memory, repack_types
 from llmfit.advisor.memory.kv_cache import CacheBytes, cache_bytes, cache_geometry
 from llmfit.advisor.memory.margin import gpu_margin_bytes, host_margin_bytes
-from llmfit.advisor.memory.overhead import driver_overhead
+from llmfit.advisor.memory.overhead import PROJECTOR_DOUBT_BYTES, driver_overhead
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weight_placement import WeightBytes, everything_on_gpus, weight_bytes
 from llmfit.advisor.memory.weights import WeightTable, weight_table
@@ -48,8 +48,9 @@ def estimate_memory(
         what = f"architecture {shape.architecture!r}"
         raise NotModelledError(what, f"not modelled: its compute graph is not known ({missing})") from None
     draft = draft_bytes(shape, settings, geometry, assignment, compute)
+    projector_bytes = settings.projector_bytes
     devices = [
-        _gpu_memory(position, gpu, placed, cache, compute, draft)
+        _gpu_memory(position, gpu, placed, cache, compute, draft, projector_bytes if position == 0 else 0)
         for position, gpu in enumerate(gpus[: assignment.n_devices])
     ]
     host = host_memory(shape, weights, placed, settings, geometry)
@@ -61,8 +62,9 @@ def estimate_memory(
             weights_bytes=placed.host_bytes,
             kv_cache_bytes=cache.host_bytes,
             compute_bytes=compute.host_bytes,
-            overhead_bytes=host.overhead_bytes + draft.host_bytes,
-            margin_bytes=host_margin_bytes(compute.host_bytes),
+            overhead_bytes=host.overhead_bytes + draft.host_bytes + (0 if devices else projector_bytes),
+            margin_bytes=host_margin_bytes(compute.host_bytes)
+            + (0 if devices else _projector_doubt_bytes(projector_bytes)),
             capacity_bytes=machine.memory.capacity_bytes,
             free_bytes=machine.memory.available_bytes,
             draft_bytes=draft.host_bytes,
@@ -78,6 +80,7 @@ def _gpu_memory(
     cache: CacheBytes,
     compute: ComputeBuffers,
     draft: DraftBytes,
+    projector_bytes: int,
 ) -> DeviceMemory:
     overhead = driver_overhead(gpu.backend)
     return DeviceMemory(
@@ -87,13 +90,18 @@ def _gpu_memory(
         weights_bytes=placed.gpu_bytes[position],
         kv_cache_bytes=cache.gpu_bytes[position],
         compute_bytes=compute.gpu_bytes[position],
-        overhead_bytes=overhead.expected_bytes + draft.gpu_bytes[position],
+        overhead_bytes=overhead.expected_bytes + draft.gpu_bytes[position] + projector_bytes,
         margin_bytes=overhead.doubt_bytes
+        + _projector_doubt_bytes(projector_bytes)
         + gpu_margin_bytes(compute.gpu_bytes[position], compute.margin_bytes[position]),
         capacity_bytes=gpu.vram_total_bytes,
         free_bytes=gpu.vram_free_bytes,
         draft_bytes=draft.gpu_bytes[position],
     )
+
+
+def _projector_doubt_bytes(projector_bytes: int) -> int:
+    return PROJECTOR_DOUBT_BYTES if projector_bytes else 0
 
 
 def _devices(settings: LaunchSettings, machine: Machine) -> list[Gpu]:

@@ -20,6 +20,10 @@ class DriverOverhead:
     doubt_bytes: int
 
 
+PROJECTOR_DOUBT_BYTES = 1024 * MIB
+"""Buffers of a vision projector (tools/mtmd/clip.cpp) grow with the image and are not modelled: this much is
+kept as margin where one is loaded. Not measured."""
+
 _OVERHEADS = {
     # NVIDIA: context and kernels 250-450 MiB, cuBLAS workspace and pool up to 100 MiB
     "cuda": DriverOverhead(400 * MIB, 200 * MIB),

@@ -52,6 +52,8 @@ class LaunchSettings:
     repack: bool = True
     cache_ram_bytes: int = SERVER_DEFAULT_CACHE_RAM_BYTES
     mmproj_path: str | None = None
+    projector_bytes: int = 0
+    """Size of the vision projector's file; 0 starts the server without one (``--no-mmproj`` with ``-hf``)."""
 
     @property
     def load_mtp(self) -> bool:

@@ -41,6 +41,8 @@ def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: M
         argv += ["--spec-type", settings.spec_type, "--spec-draft-n-max", str(settings.spec_draft_max)]
     if settings.mmproj_path is not None:
         argv += ["--mmproj", settings.mmproj_path]
+    elif "-hf" in launch_args and not settings.projector_bytes:
+        argv.append("--no-mmproj")  # with -hf llama-server would fetch and load a projector unasked
     argv += ["-fit", "off"]
     return tuple(argv)
 

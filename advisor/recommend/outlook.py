@@ -62,6 +62,8 @@ class Candidate:
     native_quant: str | None
     """The type it was published in where that is a small one (gpt-oss: MXFP4); other types gain nothing."""
     build: Callable[[str], Model]
+    projector_bytes: int | None = None
+    """What the vision projector's file takes, where the use needs it."""
 
 
 @dataclass(frozen=True, slots=True)

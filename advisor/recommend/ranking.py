@@ -37,6 +37,8 @@ WORTH_POINTS = 20.0
 """A model this far below the best loses to it 98 times in 100: not worth a row."""
 FEW = 3
 """So many rows are shown even where only weak models fit."""
+USUAL_LIMIT = 6
+"""So many are chosen even where fewer are shown."""
 CLEARLY = 1.5
 """How much faster or longer a pick must be than all before it to be named for that."""
 
@@ -61,10 +63,15 @@ class _Pick:
     judgement: Judgement
 
     @property
+    def known_tok_s(self) -> float:
+        """Decode speed; 0 where a bandwidth is not known: such a pick is best at no speed."""
+        speed = self.judgement.speed
+        return 0.0 if speed is None else speed.decode_tok_s.expected
+
+    @property
     def tok_s(self) -> float:
         """Decode speed; where a bandwidth is not known, the rough one that ordered the options."""
-        speed = self.judgement.speed
-        return self.option.rough_tok_s if speed is None else speed.decode_tok_s.expected
+        return self.known_tok_s or self.option.rough_tok_s
 
 
 def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> tuple[Recommendation, ...]:
@@ -75,10 +82,11 @@ def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> 
     options = find_options(candidates, machine, goal)
     floors = (goal.min_tok_s,) if goal.min_tok_s is not None else (COMFORTABLE_TOK_S, 0.0)
     for floor_tok_s in floors:
-        choice = _Choice(machine, goal, options, floor_tok_s)
+        # A short list is the beginning of the longer one: what is chosen must not depend on where it is cut.
+        choice = _Choice(machine, replace(goal, limit=max(goal.limit, USUAL_LIMIT)), options, floor_tok_s)
         choice.fill()
         if choice.picks:
-            return _described(choice.picks, context_is_open)
+            return _described(choice.picks[: goal.limit], context_is_open)
     return ()
 
 
@@ -100,11 +108,10 @@ class _Choice:
             return
         best = self.picks[0]
         worth_it = [option for option in self.options if option.key >= best.option.key - WORTH_POINTS]
+        sure = [option for option in worth_it if option.is_tested and self._speed_is_known(option)]
         if best.tok_s < 2 * QUICK_TOK_S:
-            self._take(option for option in worth_it if option.rough_tok_s >= 2 * best.tok_s)
-        by_speed = sorted(
-            (option for option in worth_it if option.is_tested), key=lambda option: -option.rough_tok_s
-        )
+            self._take(option for option in sure if option.rough_tok_s >= 2 * best.tok_s)
+        by_speed = sorted(sure, key=lambda option: -option.rough_tok_s)
         quickest = max(pick.tok_s for pick in self.picks)
         self._take(option for option in by_speed if option.rough_tok_s >= CLEARLY * quickest)
         while self._take(worth_it):
@@ -113,6 +120,9 @@ class _Choice:
             pass
         order = {option: place for place, option in enumerate(self.options)}
         self.picks[1:] = sorted(self.picks[1:], key=lambda pick: order[pick.option])
+
+    def _speed_is_known(self, option: Option) -> bool:
+        return option.on_gpus or self.machine.memory.bandwidth_bytes_per_s is not None
 
     def _take(self, options: Iterable[Option]) -> bool:
         """Adds the first of ``options`` that fits and runs fast enough, of a family not yet picked."""
@@ -125,7 +135,8 @@ class _Choice:
             if judgement is None:
                 continue
             pick = _Pick(option, judgement)
-            if pick.tok_s >= self.floor_tok_s:
+            must_be_known = self.goal.min_tok_s is not None
+            if (pick.known_tok_s if must_be_known else pick.tok_s) >= self.floor_tok_s:
                 self.picks.append(pick)
                 self._families.add(option.candidate.family)
                 return True
@@ -146,7 +157,7 @@ class _Choice:
         tokens = self.goal.context_tokens or DEFAULT_CONTEXT_TOKENS
         if self.goal.context_tokens is None and candidate.context_train_tokens:
             tokens = min(tokens, candidate.context_train_tokens)
-        request = Request(context_tokens=tokens)
+        request = Request(context_tokens=tokens, projector_bytes=candidate.projector_bytes)
         model = candidate.build(option.quant)
         if option.on_gpus:
             return judge_on_gpus(model, self.machine, request)
@@ -176,7 +187,7 @@ def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
     taken, fastest = {0}, 0
     yield 0, BEST_QUALITY
     measures: tuple[tuple[str, Callable[[_Pick], float]], ...] = (
-        (FASTEST, lambda pick: pick.tok_s),
+        (FASTEST, lambda pick: pick.known_tok_s),
         (LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)),
     )
     for purpose, measure in measures:
@@ -188,7 +199,7 @@ def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
             if purpose == FASTEST:
                 fastest = best
     for number, pick in enumerate(picks[:fastest]):
-        if number not in taken and pick.tok_s >= max(QUICK_TOK_S, CLEARLY * picks[0].tok_s):
+        if number not in taken and pick.known_tok_s >= max(QUICK_TOK_S, CLEARLY * picks[0].tok_s):
             yield number, BALANCED
             return
 
@@ -229,7 +240,7 @@ def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
         )
     else:
         yield f"No direct evidence of quality ({quality.basis}): ranked by size and family."
-    if option is not best and abs(best.key - option.key) < TIE_POINTS:
+    if option is not best and option.is_tested and abs(best.key - option.key) < TIE_POINTS:
         yield f"Within {TIE_POINTS:.0f} points of the first: a tie, let speed and context decide."
     if option.candidate.native_quant == option.quant:
         yield f"{option.quant} is the type it was trained in: nothing is lost."

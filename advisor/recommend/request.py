@@ -37,6 +37,7 @@ class Request:
     outputs: str | None = None
     mmap: bool | None = None
     mmproj_path: str | None = None
+    projector_bytes: int | None = None
     depth_tokens: int = 0
     search_experts: bool = False
     """``--n-cpu-moe auto`` said aloud: experts may be moved although the layers are fixed."""

@@ -9,6 +9,9 @@ from llmfit.advisor.recommend.judgement import Warning
 from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
 from llmfit.advisor.units import format_context, format_gib
 
+NOTABLE_SHARE = 0.015
+"""A header and its vocabulary take up to 1 % of a small file; what is more is another mix."""
+
 
 def find_warnings(
     model: Model, machine: Machine, settings: LaunchSettings, runs: bool = True
@@ -21,6 +24,8 @@ def find_warnings(
         _shared_context(settings),
         _unknown_free_memory(machine, settings),
         _mmproj(settings),
+        _no_repository(model),
+        _larger_file(model),
         _no_experts(model, settings),
         _no_mtp(model, settings),
         _prompt_cache(machine, settings) if runs else None,
@@ -85,10 +90,35 @@ def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning 
 
 
 def _mmproj(settings: LaunchSettings) -> Warning | None:
-    if settings.mmproj_path is None:
+    if not settings.projector_bytes:
         return None
-    text = "The vision projector is not in these figures: keep its file size and about 1 GiB more free."
-    return Warning("mmproj_not_counted", text)
+    return Warning(
+        "projector",
+        f"The vision projector counts with {format_gib(settings.projector_bytes)}, the size of its file; its "
+        "buffers are not modelled, so 1 GiB more is kept as margin.",
+    )
+
+
+def _no_repository(model: Model) -> Warning | None:
+    if model.source != "catalog" or model.launch_args[0] != "-m":
+        return None
+    return Warning(
+        "no_repository",
+        f"No repository with this file is known: write your own path in place of {model.launch_args[1]}.",
+    )
+
+
+def _larger_file(model: Model) -> Warning | None:
+    """Publishers mix file types in their own ways; the estimate is of llama-quantize's."""
+    computed_bytes = sum(tensor.n_bytes for tensor in model.tensors)
+    more_bytes = model.file_bytes - computed_bytes
+    if model.source != "catalog" or more_bytes <= computed_bytes * NOTABLE_SHARE:
+        return None
+    return Warning(
+        "larger_file",
+        f"The published file is {format_gib(more_bytes)} larger than llama-quantize's mix, which is what is "
+        "counted here: keep that much more free, or ask about the file itself with hf:OWNER/REPO:QUANT.",
+    )
 
 
 def _no_experts(model: Model, settings: LaunchSettings) -> Warning | None:

@@ -88,10 +88,10 @@ def test_the_model_that_no_card_pair_holds() -> None:
 
 
 def test_launch_arguments() -> None:
-    assert build_model(find_model("llama-3.3-70b"), "Q4_K_M").launch_args == (
-        "-hf",
-        "bartowski/Llama-3.3-70B-Instruct-GGUF:Q4_K_M",
-    )
+    flag, name = build_model(find_model("llama-3.3-70b"), "Q4_K_M").launch_args
+    repo, quantization = name.split(":")
+    assert (flag, quantization) == ("-hf", "Q4_K_M")
+    assert repo in find_model("llama-3.3-70b").gguf_repos
     assert build_model(find_model("Hunyuan-4B"), "Q6_K").launch_args == (
         "-m",
         "Hunyuan-4B-Instruct-Q6_K.gguf",

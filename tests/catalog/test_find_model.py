@@ -129,14 +129,25 @@ def test_exact_sizes_win_and_rounded_ones_do_not() -> None:
 
 def test_the_repository_is_one_that_has_the_quantisation() -> None:
     qwen = find_model("Qwen3.5-9B")
-    assert gguf_repo(qwen, "IQ2_M") == "bartowski/Qwen_Qwen3.5-9B-GGUF"
-    assert gguf_repo(find_model("Hunyuan-4B"), "Q4_K_M") is None
+    assert gguf_repo(qwen, "IQ2_M", 3_500_000_000) == "bartowski/Qwen_Qwen3.5-9B-GGUF"
+    assert gguf_repo(find_model("Hunyuan-4B"), "Q4_K_M", 2_500_000_000) is None
     for model in list_models():
         listed = {
             file.repo for file in model.files if file.quant == "Q4_K_M" and file.repo in model.gguf_repos
         }
         if listed:
-            assert gguf_repo(model, "Q4_K_M") in listed
+            assert gguf_repo(model, "Q4_K_M", model.parameters.text * 5 // 8) in listed
+
+
+def test_of_two_repositories_the_one_with_the_nearest_file_is_named() -> None:
+    qwen = find_model("Qwen3.6-27B")
+    files = {
+        file.repo: file for file in qwen.files if file.quant == "Q5_K_M" and file.repo in qwen.gguf_repos
+    }
+    assert len(files) > 1
+    for repo, file in files.items():
+        named = gguf_repo(qwen, "Q5_K_M", file.bytes)
+        assert abs(files[named].bytes - file.bytes) <= files[named].rounded_to_bytes, repo
 
 
 def test_one_of() -> None:

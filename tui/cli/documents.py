@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
+from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement, Remedy
@@ -131,6 +132,7 @@ def _device_document(device: DeviceMemory) -> Document:
         "compute_bytes": device.compute_bytes,
         "overhead_bytes": device.overhead_bytes,
         "margin_bytes": device.margin_bytes,
+        "reserve_bytes": RAM_RESERVE_BYTES if device.kind == "host" else 0,
         "total_bytes": device.total_bytes,
         "capacity_bytes": device.capacity_bytes,
         "free_bytes": device.free_bytes,

@@ -16,7 +16,7 @@ from llmfit.advisor.units import MIB
 from llmfit.tui.cli import output
 from llmfit.tui.cli.documents import estimate_document
 from llmfit.tui.cli.settings import request_from
-from llmfit.tui.session import MachineCache, ModelChoice, check_files, machine_from, model_choice
+from llmfit.tui.session import MachineCache, ModelChoice, machine_from, model_choice, with_projector
 
 MAX_LINE_BYTES = 16 * MIB
 """A spec object with every tensor of the largest model takes less than one."""
@@ -39,8 +39,7 @@ def judge_from(
     values: Mapping[str, object], machine_of: Callable[[Mapping[str, object]], Machine] = machine_from
 ) -> Judgement:
     """One judgement from parsed options or from a JSON line: the same names."""
-    request = request_from(values)
-    check_files(request)
+    request = with_projector(request_from(values))
     machine = machine_of(values)
     choice: ModelChoice = model_choice(values)
     return judge(choice.best_for(machine, request), machine, request, variants=choice.build)

@@ -226,8 +226,15 @@ def recommendation_lines(
         yield f"{number}. {printable(recommendation.judgement.model.id)}: {recommendation.purpose}"
         for line in recommendation.why:
             yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
+        for warning in recommendation.judgement.warnings:
+            yield from wrapped(f"Mind: {printable(warning.text)}", TEXT_WIDTH, "   - ")
         if recommendation.judgement.argv is not None:
             yield f"   {shell_command(recommendation.judgement.argv)}"
+    if machine.simulated and machine.notes:
+        yield ""
+        yield "Assumed"
+        for note in machine.notes:
+            yield from wrapped(printable(note), TEXT_WIDTH, "  - ")
 
 
 def device_totals(judgement: Judgement) -> str:

@@ -122,12 +122,20 @@ def test_the_app_and_the_commands_have_no_help_traceback(run: Run) -> None:
     assert ended.value.code == 0
 
 
-def test_a_projector_is_not_counted_and_says_so(run: Run, tmp_path: Path) -> None:
+def test_a_projector_counts_with_its_file_and_says_so(run: Run, tmp_path: Path) -> None:
     projector = tmp_path / "mmproj.gguf"
-    projector.write_bytes(b"GGUF")
+    projector.write_bytes(bytes(5_000_000))
+    without = run("estimate", "gemma-3-27b", "--quant", "Q4_K_M", *ONE_3090, "--json").document
+    assert "--no-mmproj" in without["argv"], "llama-server -hf would fetch one unasked"
     options = ("--quant", "Q4_K_M", "--mmproj", projector, *ONE_3090, "--json")
     document = run("estimate", "gemma-3-27b", *options).document
-    assert [warning["code"] for warning in document["warnings"]] == ["mmproj_not_counted"]
+    assert "projector" in [warning["code"] for warning in document["warnings"]]
+    more = {
+        key: document["memory"]["devices"][0][key] - without["memory"]["devices"][0][key]
+        for key in ("overhead_bytes", "margin_bytes")
+    }
+    assert more == {"overhead_bytes": 5_000_000, "margin_bytes": 2**30}
+    assert "--no-mmproj" not in document["argv"]
     assert document["argv"][document["argv"].index("--mmproj") + 1] == str(projector)
 
 
