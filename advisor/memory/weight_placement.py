@@ -71,10 +71,9 @@ def _on_cpu(table: WeightTable, repack_types: AbstractSet[str]) -> WeightBytes:
     host = table.input_host_bytes + table.output_host_bytes + table.every_layer_host_bytes
     host += sum(table.layer_host_bytes) + table.tied_copy_host_bytes
     repacked = sum(size for kind, size in table.repackable_bytes.items() if kind in repack_types)
-    if table.tied_type in repack_types and not table.tied_copy_host_bytes:
-        host += table.output_matrix_bytes
-    if table.tied_type in repack_types:
+    if table.tied_type in repack_types and table.tied_rows_fit:
         repacked += table.output_matrix_bytes
+        host += 0 if table.tied_copy_host_bytes else table.output_matrix_bytes
     return WeightBytes((), host, repacked)
 
 

@@ -21,6 +21,8 @@ from llmfit.advisor.units import pad
 
 GPU_ALIGNMENT_BYTES = 128
 """ggml_backend_cuda_buffer_type_get_alignment."""
+REPACKED_ROWS = 8
+"""The CPU backend interleaves the rows of a matrix in groups of this many (ggml/src/ggml-cpu/repack.cpp)."""
 HOST_ALIGNMENT_BYTES = 32
 """TENSOR_ALIGNMENT of the CPU buffer type (ggml/src/ggml-backend.cpp)."""
 CUDA_ROW_PADDING = 512
@@ -109,6 +111,8 @@ class WeightTable:
     """The output matrix (or the tied embedding), unpadded."""
     repackable_bytes: Mapping[str, int]
     tied_type: str
+    tied_rows_fit: bool
+    """The tied embedding's rows come in the groups that the CPU backend repacks."""
     """Tensor type of a tied embedding, empty without one."""
     tensors: tuple[PlacedTensor, ...]
     """Every loaded tensor, for ``-ot``; the tied copy is not among them."""
@@ -159,6 +163,7 @@ def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = 
         output_matrix_bytes=sizes.get("output.weight", sizes.get(INPUT_EMBEDDING, 0)),
         repackable_bytes=_repackable(tensors, {t.name for t in placed}),
         tied_type=embedding_tensor.type_name if tied and embedding_tensor else "",
+        tied_rows_fit=embedding_tensor is not None and embedding_tensor.dims[1] % REPACKED_ROWS == 0,
         tensors=tuple(placed),
     )
 
@@ -171,7 +176,7 @@ def _repackable(tensors: Sequence[Tensor], loaded: AbstractSet[str]) -> Mapping[
     found: dict[str, int] = {}
     for tensor in tensors:
         expert = CPU_MOE_PATTERN.search(tensor.name) is not None
-        fits = len(tensor.dims) == (3 if expert else 2) and tensor.dims[1] % 8 == 0
+        fits = len(tensor.dims) == (3 if expert else 2) and tensor.dims[1] % REPACKED_ROWS == 0
         if fits and tensor.name in loaded and not LOOKED_UP.match(tensor.name):
             size = pad(tensor.n_bytes, HOST_ALIGNMENT_BYTES)
             found[tensor.type_name] = found.get(tensor.type_name, 0) + size

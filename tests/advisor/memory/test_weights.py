@@ -190,3 +190,21 @@ def test_an_ot_rule_for_a_tied_embedding_leaves_one_copy_where_it_says() -> None
     assert card_and_host("token_embd=CUDA0") == (card, host - EMBEDDING)
     norm = next(one for one in weights.tensors if one.name == "output_norm.weight")
     assert card_and_host("output_norm=CPU") == (card - norm.gpu_bytes, host + norm.host_bytes)
+
+
+def test_a_tied_embedding_of_odd_rows_is_not_repacked() -> None:
+    def host_bytes(rows_more: int) -> tuple[int, int]:
+        tensors = []
+        for one in tiny_tensors(tied=True):
+            if one.name == "token_embd.weight":
+                one = tensor(one.name, one.dims[0], one.dims[1] + rows_more)
+            tensors.append(one)
+        shape = shape_from_header(tiny_metadata("llama"), tensors)
+        weights = weight_table(shape, tensors)
+        on_cpu = assign_layers(shape, LaunchSettings(4096, gpu_layers=0), [])
+        embedding = next(one for one in tensors if one.name == "token_embd.weight")
+        found = weight_bytes(weights, on_cpu, frozenset({embedding.type_name}))
+        return found.host_bytes - sum(one.n_bytes for one in tensors), embedding.n_bytes
+
+    assert host_bytes(0)[0] == host_bytes(0)[1], "the repacked output is a second copy"
+    assert host_bytes(4)[0] == 0
