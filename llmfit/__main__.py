@@ -2,7 +2,7 @@
 
 import sys
 
-from llmfit.tui.cli.main import main
+from llmfit.tui.cli.main import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

@@ -37,7 +37,7 @@ WORTH_POINTS = 20.0
 """A model this far below the best loses to it 98 times in 100: not worth a row."""
 FEW = 3
 """So many rows are shown even where only weak models fit."""
-USUAL_LIMIT = 6
+USUAL_LIMIT = 5
 """So many are chosen even where fewer are shown."""
 CLEARLY = 1.5
 """How much faster or longer a pick must be than all before it to be named for that."""

@@ -7,11 +7,21 @@ This module imports next to nothing before ``main`` runs, so that an interrupt a
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+GC_THRESHOLD = 50_000
+"""A command makes a hundred thousand small objects and ends: looking for cycles among them every 700 costs a
+tenth of its time."""
+
+
+def entry() -> int:
+    """The console script: ``main`` with a lazier garbage collector."""
+    gc.set_threshold(GC_THRESHOLD)
+    return main()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,4 +98,4 @@ def _output_lost(error: OSError) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())
