@@ -151,7 +151,9 @@ def model_choice(values: Values) -> ModelChoice:
         if named is not None:
             raise UsageError("--spec", "contradicts MODEL", "Give one of them.")
         return _spec_choice(spec, quant)
-    if not isinstance(named, str) or not named.strip():
+    if named is not None and not isinstance(named, str):
+        raise UsageError(f"MODEL {named!r}", "not a name", "Give a catalogue name, a path or hf:OWNER/REPO.")
+    if named is None or not named.strip():
         raise UsageError("MODEL", "missing", "Give a catalogue name, a path to a GGUF or hf:OWNER/REPO.")
     if quant is not None and not isinstance(quant, str):
         raise UsageError(f"quant {quant!r}", "not a name", "Write Q4_K_M.")

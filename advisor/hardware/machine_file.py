@@ -95,6 +95,10 @@ def _server_to_json(server: LlamaServer | None) -> dict[str, Any] | None:
     }
 
 
+_TELLING_KEYS = frozenset({"gpus", "ram"})
+"""A document with none of these says nothing about a machine: it is some other file."""
+
+
 def read_machine(path: Path) -> Machine:
     """The machine in a file. Raises UsageError in one line for anything that is not one."""
     what = f"machine file {clean_text(str(path))!r}"
@@ -130,6 +134,8 @@ def machine_from_json(document: object, what: str = "machine") -> Machine:
         raise UsageError(
             what, f"{where}: {clean_text(reason)}" if where else clean_text(reason), _HINT
         ) from error
+    if isinstance(document, dict) and not document.keys() & _TELLING_KEYS:
+        raise UsageError(what, "it has neither gpus nor ram", _HINT)
     return Machine(
         os=clean_text(read.os),
         cpu=Cpu(read.cpu.name, read.cpu.physical_cores, read.cpu.logical_cores, read.cpu.features),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmfit.advisor.text import printable
-from llmfit.advisor.units import GB, format_context, format_gib
+from llmfit.advisor.units import MIB, format_context, format_gib
 from llmfit.catalog.models import CatalogModel, find_model, list_models, search_models
 from llmfit.tui.cli.output import print_json, print_lines
 from llmfit.tui.cli.render import table
@@ -78,6 +78,8 @@ def _billions(count: int | None) -> str:
 
 def _lines(entry: CatalogModel) -> Iterator[str]:
     yield printable(entry.id)
+    if entry.overlay:
+        yield f"  your own row  {printable(entry.overlay)}: it stands before any bundled one of this id"
     yield f"  family        {printable(entry.family or 'not known')}"
     yield f"  architecture  {printable(entry.architecture)} (llama.cpp)"
     active = _billions(entry.parameters.active)
@@ -86,7 +88,7 @@ def _lines(entry: CatalogModel) -> Iterator[str]:
     yield f"  licence       {printable(entry.license or 'not known')}"
     yield f"  released      {printable(entry.release_date or 'not known')}"
     for file in entry.files:
-        rounded = "" if not file.rounded_to_bytes else f", rounded to {file.rounded_to_bytes / GB:g} GB"
+        rounded = "" if not file.rounded_to_bytes else f", rounded to {file.rounded_to_bytes / MIB:.0f} MiB"
         size = f"{format_gib(file.bytes, 2)}{rounded}"
         yield f"  published     {printable(file.file)}: {size} ({printable(file.source)})"
     for note in entry.notes:

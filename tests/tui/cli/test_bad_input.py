@@ -212,6 +212,7 @@ def test_nonsense_commands(run: Run, arguments: tuple[str, ...], said: str) -> N
         ("hello", "not JSON"),
         ("[]", "machine"),
         ("null", "machine"),
+        ("{}", "neither gpus nor ram"),
         ('{"schema": "llmfit.estimate/1"}', "schema"),
         ('{"gpus": "RTX 3090"}', "gpus"),
         ('{"gpus": [{"name": 5, "vendor": "nvidia", "backend": "cuda"}]}', "gpus[0].name"),
