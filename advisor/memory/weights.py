@@ -41,7 +41,7 @@ _NOT_ON_GPU = frozenset({"TQ1_0", "TQ2_0", "Q8_1"})
 _OUTPUT_FIRST = ("gemma3n", "gemma4")
 """These create the tied copy before the embedding, so the host does not share it (src/models/*.cpp)."""
 _NO_TIED_COPY = ("bitnet",)
-"""bitnet multiplies with the embedding where it lies, in RAM (src/models/bitnet.cpp, FIXME)."""
+"""bitnet multiplies with the embedding where it lies, in RAM (src/models/bitnet.cpp)."""
 _MTP_FFN = r"ffn_(gate|up|gate_up|down)(_exps|_shexp)?\.|ffn_gate_inp\.|exp_probs_b"
 _MTP_HEADS = r"nextn\.(embed_tokens|shared_head_head|shared_head_norm)\."
 _NEVER_MTP = ("bailingmoe2", "exaone-moe", "exaone4", "glm4")

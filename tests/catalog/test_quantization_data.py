@@ -15,6 +15,7 @@ from llmfit.advisor.model.gguf import read_header
 from llmfit.advisor.model.mixing import quantize_layout
 from llmfit.advisor.model.quantization import FILE_TYPES
 from llmfit.advisor.model.tensors import TensorShape
+from tests.advisor.model.gguf_builder import head_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "catalog" / "data" / "quantizations.json").read_text("utf-8"))
@@ -22,25 +23,11 @@ ROWS: dict[str, dict[str, Any]] = {row["name"]: row for row in DOCUMENT["rows"]}
 REFERENCE = ("F32", "F16", "BF16")
 
 
-class HeadOnly:
-    """The bytes of a header; the zeros of its last offset may be cut off."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data + bytes(64)
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._data[offset : offset + length]
-
-
 @cache
 def models() -> tuple[tuple[dict[str, object], tuple[TensorShape, ...]], ...]:
     found = []
     for path in sorted((ROOT / "tests" / "data" / "headers").glob("*.gguf.head")):
-        header = read_header(HeadOnly(path.read_bytes()), path.name, require_data=False)
+        header = read_header(head_file(path.name.removesuffix(".gguf.head")), path.name, require_data=False)
         found.append((dict(header.metadata), tuple(TensorShape(t.name, t.dims) for t in header.tensors)))
     return tuple(found)
 

@@ -11,20 +11,8 @@ from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.gguf import read_header
 from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.units import GIB, MIB
-from tests.advisor.model.gguf_builder import HEADERS, header_bytes
+from tests.advisor.model.gguf_builder import HEADERS, head_file
 from tests.llama_cpp.llama_cpp_build import Card
-
-
-class _Head:
-    """The bytes of a header; behind it the file is zeros."""
-
-    def __init__(self, data: bytes, size_bytes: int) -> None:
-        self._data = data
-        self.size_bytes = size_bytes
-
-    def read(self, offset: int, length: int) -> bytes:
-        length = max(0, min(length, self.size_bytes - offset))
-        return self._data[offset : offset + length].ljust(length, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +32,7 @@ def model_names() -> tuple[str, ...]:
 @cache
 def known_model(name: str) -> KnownModel:
     """Raises NotModelledError where llmfit has no rules for the architecture."""
-    data, size_bytes = header_bytes(name)
-    header = read_header(_Head(data, size_bytes), name, require_data=False)
+    header = read_header(head_file(name), name, require_data=False)
     shape = shape_from_header(header.metadata, header.tensors)
     return KnownModel(name, shape, weight_table(shape, header.tensors))
 

@@ -11,28 +11,14 @@ from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.units import GIB
-from tests.advisor.model.gguf_builder import HEADERS, header_bytes
-
-
-class _HeadFile:
-    """A header; what follows in the file are zeros."""
-
-    def __init__(self, data: bytes, size_bytes: int) -> None:
-        self._data = data
-        self.size_bytes = size_bytes
-
-    def read(self, offset: int, length: int) -> bytes:
-        length = max(0, min(length, self.size_bytes - offset))
-        return self._data[offset : offset + length].ljust(length, b"\0")
+from tests.advisor.model.gguf_builder import HEADERS, head_file
 
 
 @cache
 def header_of(model: str) -> GgufHeader:
     """``llama3.1-8b`` and so on: a file of tests/data/headers without its quantisation."""
     (path,) = HEADERS.glob(f"{model}.*.head")
-    return read_header(
-        _HeadFile(*header_bytes(path.name.removesuffix(".gguf.head"))), model, require_data=False
-    )
+    return read_header(head_file(path.name.removesuffix(".gguf.head")), model, require_data=False)
 
 
 @cache

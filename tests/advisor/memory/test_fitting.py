@@ -3,170 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import accumulate, product
+from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.machine import Machine, Memory, VramProcess
+from llmfit.advisor.hardware.machine import Memory
 from llmfit.advisor.memory.fitting import (
     DOES_NOT_FIT,
     FITS_CPU,
     FITS_GPU,
     FITS_OFFLOAD,
-    Layout,
     find_layout,
     largest_context,
 )
-from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
+from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES
 from llmfit.advisor.memory.fitting_costs import slot_costs
 from llmfit.advisor.memory.fitting_literal import layout_as_given
-from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts, Split, SplitSearch
+from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts, Split
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
-from llmfit.advisor.units import GIB, MIB
+from llmfit.advisor.units import GIB
+from tests.advisor.memory.layout_cases import (
+    LLAMA_8B,
+    MIMO,
+    QWEN_32B,
+    QWEN_MOE,
+    layout_of,
+    layout_on,
+    within_budgets,
+)
 from tests.llama_cpp.placement_models import cards_named, known_model, machine_with
-
-LLAMA_8B = "llama3.1-8b.Q4_K_M"
-QWEN_32B = "qwen3-32b.Q4_K_M"
-QWEN_MOE = "qwen3-30b-a3b.Q4_K_M"
-GEMMA_27B = "gemma3-27b.Q4_K_M"
-MIMO = "mimo-v2-flash.Q4_K_M"
-
-
-def layout_of(
-    model: str,
-    cards: str,
-    context_tokens: int = 32768,
-    ram_gib: int = 64,
-    fixed: frozenset[str] = frozenset(),
-    **changes: object,
-) -> Layout:
-    return layout_on(
-        model, machine_with(*cards_named(cards), ram_bytes=ram_gib * GIB), context_tokens, fixed, **changes
-    )
-
-
-def layout_on(
-    model: str,
-    machine: Machine,
-    context_tokens: int = 32768,
-    fixed: frozenset[str] = frozenset(),
-    **changes: object,
-) -> Layout:
-    known = known_model(model)
-    base = replace(LaunchSettings(context_tokens), **changes)  # type: ignore[arg-type]
-    return find_layout(known.shape, known.weights, machine, base, fixed)
-
-
-def within_budgets(layout: Layout, machine: Machine) -> bool:
-    return machine_budgets(machine).shortfall_bytes(layout.memory) == 0
-
-
-# -- the split search, against trying everything
-
-
-@st.composite
-def split_problems(draw: st.DrawFn) -> tuple[SlotCosts, tuple[int, ...], tuple[int, ...]]:
-    n_slots = draw(st.integers(1, 6))
-    experts = [draw(st.integers(0, 20)) for _ in range(n_slots)]
-    rest = [draw(st.integers(0, 10)) for _ in range(n_slots)]
-    partials = tuple(
-        (PartialBlock(block, size // 2, f"half {block}"),) if size >= 2 else ()
-        for block, size in enumerate(experts)
-    )
-    costs = SlotCosts(tuple(a + b for a, b in zip(experts, rest, strict=True)), tuple(experts), partials)
-    n_cards = draw(st.integers(1, 3))
-    budgets = tuple(draw(st.integers(0, 60)) for _ in range(n_cards))
-    held = tuple(draw(st.integers(0, 10)) for _ in range(n_cards))
-    return costs, budgets, held
-
-
-def all_counts(n_slots: int, n_cards: int) -> list[tuple[int, ...]]:
-    return [counts for counts in product(range(n_slots + 1), repeat=n_cards) if sum(counts) == n_slots]
-
-
-def fits(split: Split, costs: SlotCosts, budgets: tuple[int, ...], held: tuple[int, ...]) -> bool:
-    sizes = split.card_bytes(costs)
-    return all(
-        size + taken <= budget or (count == 0 and size == 0)
-        for size, taken, budget, count in zip(sizes, held, budgets, split.counts, strict=True)
-    )
-
-
-@given(split_problems())
-@settings(deadline=None)
-def test_a_split_is_found_whenever_there_is_one(
-    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
-) -> None:
-    costs, budgets, held = problem
-    possible = [
-        counts
-        for counts in all_counts(costs.n_slots, len(budgets))
-        if fits(Split(0, counts), costs, budgets, held)
-    ]
-    found = SplitSearch(costs, budgets).balanced(held)
-    assert (found is not None) == bool(possible)
-    if found is not None:
-        assert sum(found.counts) == costs.n_slots
-        assert fits(found, costs, budgets, held)
-
-
-@given(split_problems())
-@settings(deadline=None)
-def test_no_split_leaves_fewer_experts_in_ram_by_whole_blocks(
-    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
-) -> None:
-    costs, budgets, held = problem
-    best = min(
-        (
-            sum(costs.expert_bytes[:n])
-            for n in range(costs.n_slots + 1)
-            for counts in all_counts(costs.n_slots, len(budgets))
-            if fits(Split(0, counts, n), costs, budgets, held)
-        ),
-        default=None,
-    )
-    found = SplitSearch(costs, budgets).least_experts_in_ram(held)
-    if best is not None:
-        assert found is not None
-        assert found.expert_ram_bytes(costs) <= best
-    if found is not None:
-        assert fits(found, costs, budgets, held)
-        assert len({partial.block for partial in found.partials}) == len(found.partials)
-        assert all(partial.block >= found.n_cpu_moe for partial in found.partials)
-
-
-@given(split_problems())
-@settings(deadline=None)
-def test_no_split_keeps_more_layers_on_the_cards(
-    problem: tuple[SlotCosts, tuple[int, ...], tuple[int, ...]],
-) -> None:
-    costs, budgets, held = problem
-    firsts = [
-        first
-        for first in range(costs.n_slots)
-        for counts in all_counts(costs.n_slots - first, len(budgets))
-        if fits(Split(first, counts), costs, budgets, held)
-    ]
-    found = SplitSearch(costs, budgets).most_layers(held)
-    assert (found.first_slot if found else None) == min(firsts, default=None)
-
-
-def test_equal_cards_share_evenly() -> None:
-    costs = SlotCosts((10,) * 32, (0,) * 32, ((),) * 32)
-    found = SplitSearch(costs, (1000, 1000)).balanced((50, 50))
-    assert found is not None
-    assert found.counts == (16, 16)
-
-
-def test_unequal_cards_share_by_what_is_free() -> None:
-    costs = SlotCosts((10,) * 30, (0,) * 30, ((),) * 30)
-    found = SplitSearch(costs, (600, 300)).balanced((0, 0))
-    assert found is not None
-    assert found.counts == (20, 10)
-
 
 # -- whole models on whole machines
 
@@ -307,92 +173,6 @@ def test_the_prompt_cache_is_limited_to_what_is_left() -> None:
     assert any("-cram" in reason for reason in layout.reasons)
     roomy = layout_of(LLAMA_8B, "24564:23900", ram_gib=64)
     assert roomy.settings.cache_ram_bytes == LaunchSettings(1).cache_ram_bytes
-
-
-# -- cards that others use
-
-
-def busy_machine(*processes: VramProcess, free_mib: int = 9216) -> Machine:
-    machine = machine_with(*cards_named(f"24576:{free_mib}"))
-    return replace(machine, gpus=(replace(machine.gpus[0], processes=processes),))
-
-
-def test_a_card_with_9_of_24_gib_free_is_not_told_to_hold_18() -> None:
-    layout = layout_on(GEMMA_27B, busy_machine(), 8192)
-    assert layout.verdict == FITS_OFFLOAD
-    assert layout.memory.gpus[0].required_bytes <= 9 * GIB
-    assert any(reason.startswith("After closing what holds 15.0 GiB of GPU0") for reason in layout.reasons)
-
-
-def test_the_programs_to_close_are_named() -> None:
-    machine = busy_machine(
-        VramProcess(1, "Xorg", 600 * MIB),
-        VramProcess(2, "game", 12 * GIB),
-        VramProcess(3, "firefox", 1536 * MIB),
-    )
-    layout = layout_on(GEMMA_27B, machine, 8192)
-    assert any(reason.startswith("After closing game (12.0 GiB) it would fit") for reason in layout.reasons)
-
-
-def test_nothing_is_said_of_closing_where_it_would_not_help() -> None:
-    layout = layout_on(MIMO, busy_machine(VramProcess(2, "game", 12 * GIB)))
-    assert not any("After closing" in reason for reason in layout.reasons)
-
-
-def test_a_card_of_unknown_room_is_planned_with_all_of_it_and_said() -> None:
-    machine = machine_with(*cards_named("24564:23900"))
-    unknown = replace(machine, gpus=(replace(machine.gpus[0], vram_free_bytes=None),))
-    layout = layout_on(LLAMA_8B, unknown)
-    assert layout.verdict == FITS_GPU
-    assert any("is free is not known" in reason for reason in layout.reasons)
-
-
-def test_a_card_of_unknown_size_is_left_out_and_said() -> None:
-    machine = machine_with(*cards_named("24564:23900"))
-    unknown = replace(machine, gpus=(replace(machine.gpus[0], vram_free_bytes=None, vram_total_bytes=None),))
-    layout = layout_on(LLAMA_8B, unknown)
-    assert layout.verdict == FITS_CPU
-    assert any("its memory is not known" in reason for reason in layout.reasons)
-
-
-def test_unknown_ram_is_not_taken_for_enough_silently() -> None:
-    machine = replace(machine_with(), memory=Memory(None, None))
-    layout = layout_on(LLAMA_8B, machine)
-    assert layout.verdict == FITS_CPU
-    assert any("RAM" in reason and "not known" in reason for reason in layout.reasons)
-
-
-def test_cards_of_another_backend_are_left_out() -> None:
-    machine = machine_with(*cards_named("24564:23900,16384:15900"))
-    mixed = replace(machine, gpus=(machine.gpus[0], replace(machine.gpus[1], backend="rocm", vendor="amd")))
-    layout = layout_on(QWEN_32B, mixed)
-    assert layout.settings.devices == (0,)
-    assert any("another llama.cpp backend" in reason for reason in layout.reasons)
-
-
-# -- memory that GPU and host share
-
-
-def unified(total_gib: int, gpu_gib: int) -> Machine:
-    machine = machine_with(*cards_named(f"{gpu_gib * 1024}"), ram_bytes=total_gib * GIB)
-    gpu = replace(machine.gpus[0], unified_memory=True, backend="metal", vendor="apple")
-    return replace(machine, gpus=(gpu,))
-
-
-def test_unified_memory_is_counted_once() -> None:
-    machine = unified(24, 24)
-    layout = layout_on(QWEN_32B, machine)
-    assert layout.verdict == DOES_NOT_FIT
-    assert layout.shortfall_bytes > 0
-    needed = sum(device.required_bytes for device in layout.memory.devices)
-    assert layout.shortfall_bytes == pytest.approx(needed - (24 * GIB - RAM_RESERVE_BYTES), abs=MIB)
-    assert layout_on(QWEN_32B, unified(40, 40)).verdict == FITS_GPU
-
-
-def test_unified_memory_beyond_the_gpus_share_is_ram() -> None:
-    layout = layout_on(QWEN_32B, unified(48, 16))
-    assert layout.verdict == FITS_OFFLOAD
-    assert layout.memory.gpus[0].required_bytes <= 16 * GIB
 
 
 # -- what the user fixed stays

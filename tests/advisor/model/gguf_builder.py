@@ -141,6 +141,23 @@ def header_bytes(model: str) -> tuple[bytes, int]:
     return (HEADERS / f"{model}.gguf.head").read_bytes(), sizes[f"{model}.gguf"]
 
 
+class HeadFile:
+    """A byte source: a header, and zeros behind it up to the size of the file, which costs no memory."""
+
+    def __init__(self, head: bytes, size_bytes: int) -> None:
+        self._head = head
+        self.size_bytes = size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        length = max(0, min(length, self.size_bytes - offset))
+        return self._head[offset : offset + length].ljust(length, b"\0")
+
+
+def head_file(model: str) -> HeadFile:
+    """The source for a model of tests/data/headers (``llama3.2-3b.Q4_K_M``)."""
+    return HeadFile(*header_bytes(model))
+
+
 def sparse_file(model: str, folder: Path) -> Path:
     """The whole model file with a hole for data, which costs no disk."""
     head, size_bytes = header_bytes(model)

@@ -22,6 +22,7 @@ from llmfit.advisor.model.gguf import read_header
 from llmfit.advisor.model.mixing import layout_needs_imatrix, quantize_layout, source_type
 from llmfit.advisor.model.quantization import FILE_TYPES
 from llmfit.advisor.model.tensors import Tensor, TensorShape
+from tests.advisor.model.gguf_builder import head_file
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 ROWS_PER_FILE = 1047
@@ -41,24 +42,10 @@ class Source:
 @cache
 def source(model: str) -> Source:
     (path,) = (DATA / "headers").glob(f"{model}.*.gguf.head")
-    header = read_header(HeadOnly(path.read_bytes()), path.name, require_data=False)
+    header = read_header(head_file(path.name.removesuffix(".gguf.head")), path.name, require_data=False)
     kept = {tensor.name: tensor.type_name for tensor in header.tensors if tensor.type_name in ("F32", "F16")}
     shapes = tuple(TensorShape(tensor.name, tensor.dims) for tensor in header.tensors)
     return Source(dict(header.metadata), shapes, kept)
-
-
-class HeadOnly:
-    """The bytes of a header; the zeros of its last offset may be cut off."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data + bytes(64)
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._data[offset : offset + length]
 
 
 @cache
