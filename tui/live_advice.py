@@ -73,7 +73,8 @@ class LiveAdvice:
         judgement = pick.judgement
         model = judgement.model
         variants = partial(build_model, find_model(model.id)) if model.source == "catalog" else None
-        request = Request(context_tokens=context_tokens)
+        projector_bytes = judgement.settings.projector_bytes or None
+        request = Request(context_tokens=context_tokens, projector_bytes=projector_bytes)
         remedies = find_remedies(judgement, weight_table(model.shape, model.tensors), request, variants)
         return replace(pick, judgement=replace(judgement, remedies=remedies), looked_for_help=True)
 

@@ -225,8 +225,12 @@ def _with_longest_context(judgement: Judgement) -> Judgement:
     )
     if tokens <= judgement.settings.context_tokens:
         return judgement
-    cache_type = judgement.settings.cache_type_k
-    longer = judge(model, machine, Request(context_tokens=tokens, cache_type_k=cache_type), remedies=False)
+    request = Request(
+        context_tokens=tokens,
+        cache_type_k=judgement.settings.cache_type_k,
+        projector_bytes=judgement.settings.projector_bytes or None,
+    )
+    longer = judge(model, machine, request, remedies=False)
     reason = f"{format_context(tokens)} of context is the most that fits, or all it was trained for."
     return replace(longer, reasons=(*longer.reasons, reason))
 

@@ -153,3 +153,12 @@ def test_without_a_file_type_the_largest_that_stays_on_the_card_is_taken(run: Ru
 )
 def test_two_significant_figures(number: float, shown: str) -> None:
     assert two_figures(number) == shown
+
+
+def test_what_is_proposed_for_images_keeps_room_for_a_projector(run: Run) -> None:
+    options = ("--use-case", "vision", "--gpu", "RTX 4060", "--min-tps", "30", "--json")
+    picks = run("recommend", *options).document["recommendations"]
+    assert "longest context" in [pick["purpose"] for pick in picks], "the purpose that is judged anew"
+    for pick in picks:
+        assert "--no-mmproj" not in pick["argv"]
+        assert "projector" in [warning["code"] for warning in pick["warnings"]]
