@@ -25,6 +25,21 @@ class VramProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """A slice of a card that its driver offers as a device of its own (NVIDIA MIG).
+
+    CUDA shows a program one slice at a time, chosen by its UUID in CUDA_VISIBLE_DEVICES.
+    """
+
+    card_name: str
+    card_uuid: str | None
+    memory_share: float
+    """Of the card's memory and of its bandwidth: memory slices / all of them."""
+    compute_share: float
+    """Of the card's multiprocessors."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
     """One device that llama.cpp can place layers on, with what is free at the time of the probe."""
 
@@ -50,6 +65,21 @@ class Gpu:
     catalog_id: str | None = None
     vram_reserved_bytes: int | None = None
     """What the driver keeps of the total for itself: never free, even when no program runs."""
+    carve_out_bytes: int | None = None
+    """The part of a unified memory that the firmware keeps for the GPU alone: the system's RAM lacks it."""
+    pci_id: str | None = None
+    """``1002:744c rev c8``: vendor, device and revision as lower-case hexadecimal; without the revision
+    where that tells nothing."""
+    pci_bus: str | None = None
+    """``0000:03:00.0``."""
+    pcie_max_width: int | None = None
+    """Lanes that card and slot could use; ``pcie_width`` are those in use."""
+    gpu_cores: int | None = None
+    """Where one name is sold with several core counts (Apple)."""
+    partition: Partition | None = None
+    """Set for a slice of a card (NVIDIA MIG)."""
+    power_draw_w: float | None = field(default=None, compare=False)
+    """At the time of the probe."""
     sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
     """Field name -> where its value was read (``nvml``, ``catalog``, ``simulated`` …)."""
 
@@ -61,10 +91,15 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
+    """Cores and threads that this process may use (affinity, container quota), not all that are built in."""
+
     name: str | None
     physical_cores: int | None
     logical_cores: int | None
     features: tuple[str, ...] = ()
+    performance_cores: int | None = None
+    """Of the physical ones, where a CPU has fast and slow cores (Intel hybrid, Apple); else ``None``."""
+    numa_nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +110,18 @@ class Memory:
     available_bytes: int | None
     limit_bytes: int | None = None
     bandwidth_bytes_per_s: int | None = None
+    """The best known figure: given, measured, or the peak of the memory's type; the source says which."""
     bandwidth_source: str | None = None
+    peak_bandwidth_bytes_per_s: int | None = None
+    """Channels × width × transfer rate, where the modules can be read."""
+    memory_type: str | None = None
+    """``DDR5``, ``LPDDR5``."""
+    channels: int | None = None
+    """Channels of 64 bits that are populated (two 32-bit channels of DDR5 count as one)."""
+    transfer_rate_mt_s: int | None = None
+    """At which the modules run now, millions of transfers a second."""
+    swap_total_bytes: int | None = None
+    swap_free_bytes: int | None = field(default=None, compare=False)
 
     @property
     def capacity_bytes(self) -> int | None:
@@ -92,7 +138,25 @@ class LlamaServer:
     version: str | None = None
     build: int | None = None
     backends: tuple[str, ...] = ()
+    """``cuda``, ``vulkan`` …, and ``cpu`` of every binary that starts; empty where it was not asked."""
     devices: tuple[str, ...] = ()
+    """As ``--device`` names them: ``CUDA0``."""
+    problem: str | None = None
+    """Why it does not start or answer, one plain sentence."""
+
+    @property
+    def sees_a_gpu(self) -> bool | None:
+        """``None`` where it was not asked or did not answer."""
+        return bool(self.devices) if self.backends else None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system under a folder in which models lie."""
+
+    path: str
+    total_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +166,13 @@ class Machine:
     memory: Memory
     gpus: tuple[Gpu, ...] = ()
     llama_server: LlamaServer | None = None
+    """The one that llmfit takes: configured, or the first that sees a GPU, or the first on PATH."""
     notes: tuple[str, ...] = ()
     """What could not be read and why, one plain sentence each."""
     simulated: bool = False
+    llama_servers: tuple[LlamaServer, ...] = ()
+    """Every one that was found, ``llama_server`` among them."""
+    disks: tuple[Disk, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +201,9 @@ class GpuFacts:
     pcie_generation: int | None = None
     pcie_width: int | None = None
     power_limit_w: float | None = None
+    pci_ids: tuple[str, ...] = ()
+    """As ``Gpu.pci_id``; without a revision where every revision is this card."""
+    gpu_cores: int | None = None
 
 
 GpuLookup = Callable[[str], Sequence[GpuFacts]]

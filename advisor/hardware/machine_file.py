@@ -4,12 +4,22 @@ reads."""
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.findings import clean_text
-from llmfit.advisor.hardware.machine import Cpu, Gpu, LlamaServer, Machine, Memory, VramProcess
+from llmfit.advisor.hardware.machine import (
+    Cpu,
+    Disk,
+    Gpu,
+    LlamaServer,
+    Machine,
+    Memory,
+    Partition,
+    VramProcess,
+)
 
 SCHEMA = "llmfit.hardware/1"
 MAX_FILE_BYTES = 4 * 2**20
@@ -43,6 +53,8 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
             "physical_cores": machine.cpu.physical_cores,
             "logical_cores": machine.cpu.logical_cores,
             "features": list(machine.cpu.features),
+            "performance_cores": machine.cpu.performance_cores,
+            "numa_nodes": machine.cpu.numa_nodes,
         },
         "ram": {
             "total_bytes": memory.total_bytes,
@@ -50,9 +62,17 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
             "limit_bytes": memory.limit_bytes,
             "bandwidth_bytes_per_s": memory.bandwidth_bytes_per_s,
             "bandwidth_source": memory.bandwidth_source,
+            "peak_bandwidth_bytes_per_s": memory.peak_bandwidth_bytes_per_s,
+            "memory_type": memory.memory_type,
+            "channels": memory.channels,
+            "transfer_rate_mt_s": memory.transfer_rate_mt_s,
+            "swap_total_bytes": memory.swap_total_bytes,
+            "swap_free_bytes": memory.swap_free_bytes,
         },
         "gpus": [_gpu_to_json(gpu) for gpu in machine.gpus],
-        "llama_server": _server_to_json(machine.llama_server),
+        "llama_server": None if machine.llama_server is None else _server_to_json(machine.llama_server),
+        "llama_servers": [_server_to_json(server) for server in machine.llama_servers],
+        "disks": [asdict(disk) for disk in machine.disks],
         "notes": list(machine.notes),
     }
 
@@ -69,12 +89,22 @@ def _gpu_to_json(gpu: Gpu) -> dict[str, Any]:
         "vram_total_bytes": gpu.vram_total_bytes,
         "vram_free_bytes": gpu.vram_free_bytes,
         "vram_reserved_bytes": gpu.vram_reserved_bytes,
+        "carve_out_bytes": gpu.carve_out_bytes,
         "bandwidth_bytes_per_s": gpu.bandwidth_bytes_per_s,
         "fp16_flops": gpu.fp16_flops,
         "compute_capability": gpu.compute_capability,
         "driver": gpu.driver,
-        "pcie": {"generation": gpu.pcie_generation, "width": gpu.pcie_width},
+        "pcie": {
+            "generation": gpu.pcie_generation,
+            "width": gpu.pcie_width,
+            "max_width": gpu.pcie_max_width,
+        },
+        "pci_id": gpu.pci_id,
+        "pci_bus": gpu.pci_bus,
+        "gpu_cores": gpu.gpu_cores,
+        "partition": None if gpu.partition is None else asdict(gpu.partition),
         "power_limit_w": gpu.power_limit_w,
+        "power_draw_w": gpu.power_draw_w,
         "processes": [
             {"pid": process.pid, "name": process.name, "vram_bytes": process.vram_bytes}
             for process in gpu.processes
@@ -83,15 +113,14 @@ def _gpu_to_json(gpu: Gpu) -> dict[str, Any]:
     }
 
 
-def _server_to_json(server: LlamaServer | None) -> dict[str, Any] | None:
-    if server is None:
-        return None
+def _server_to_json(server: LlamaServer) -> dict[str, Any]:
     return {
         "path": server.path,
         "version": server.version,
         "build": server.build,
         "backends": list(server.backends),
         "devices": list(server.devices),
+        "problem": server.problem,
     }
 
 
@@ -138,22 +167,26 @@ def machine_from_json(document: object, what: str = "machine") -> Machine:
         raise UsageError(what, "it has neither gpus nor ram", _HINT)
     return Machine(
         os=clean_text(read.os),
-        cpu=Cpu(read.cpu.name, read.cpu.physical_cores, read.cpu.logical_cores, read.cpu.features),
+        cpu=Cpu(**read.cpu.model_dump()),
         memory=Memory(**read.ram.model_dump()),
         gpus=tuple(_gpu(index, gpu.model_dump()) for index, gpu in enumerate(read.gpus)),
         llama_server=LlamaServer(**read.llama_server.model_dump()) if read.llama_server else None,
         notes=read.notes,
         simulated=read.simulated,
+        llama_servers=tuple(LlamaServer(**server.model_dump()) for server in read.llama_servers),
+        disks=tuple(Disk(**disk.model_dump()) for disk in read.disks),
     )
 
 
 def _gpu(position: int, fields: dict[str, Any]) -> Gpu:
     pcie, processes = fields.pop("pcie"), fields.pop("processes")
-    index = fields.pop("index")
+    index, partition = fields.pop("index"), fields.pop("partition")
     return Gpu(
         index=position if index is None else index,
         pcie_generation=pcie["generation"],
         pcie_width=pcie["width"],
+        pcie_max_width=pcie["max_width"],
+        partition=None if partition is None else Partition(**partition),
         processes=tuple(VramProcess(**process) for process in processes),
         **fields,
     )

@@ -20,6 +20,8 @@ Size = Annotated[int, Field(ge=0, le=MAX_SIZE_BYTES, strict=True)]
 Rate = Annotated[int, Field(gt=0, le=10**18, strict=True)]
 Count = Annotated[int, Field(gt=0, le=2**20, strict=True)]
 Small = Annotated[int, Field(ge=0, le=32, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Watts = Annotated[float, Field(gt=0, le=10**5, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -32,6 +34,8 @@ class CpuDocument(_Part):
     physical_cores: Count | None = None
     logical_cores: Count | None = None
     features: tuple[Text, ...] = ()
+    performance_cores: Count | None = None
+    numa_nodes: Count | None = None
 
 
 class RamDocument(_Part):
@@ -40,17 +44,31 @@ class RamDocument(_Part):
     limit_bytes: Size | None = None
     bandwidth_bytes_per_s: Rate | None = None
     bandwidth_source: Text | None = None
+    peak_bandwidth_bytes_per_s: Rate | None = None
+    memory_type: Text | None = None
+    channels: Count | None = None
+    transfer_rate_mt_s: Count | None = None
+    swap_total_bytes: Size | None = None
+    swap_free_bytes: Size | None = None
 
 
 class PcieDocument(_Part):
     generation: Small | None = None
     width: Small | None = None
+    max_width: Small | None = None
 
 
 class ProcessDocument(_Part):
     pid: Annotated[int, Field(ge=0, strict=True)]
     name: Text
     vram_bytes: Size | None = None
+
+
+class PartitionDocument(_Part):
+    card_name: Text
+    card_uuid: Text | None = None
+    memory_share: Share
+    compute_share: Share
 
 
 class GpuDocument(_Part):
@@ -64,12 +82,18 @@ class GpuDocument(_Part):
     vram_total_bytes: Size | None = None
     vram_free_bytes: Size | None = None
     vram_reserved_bytes: Size | None = None
+    carve_out_bytes: Size | None = None
     bandwidth_bytes_per_s: Rate | None = None
     fp16_flops: Rate | None = None
     compute_capability: Text | None = None
     driver: Text | None = None
     pcie: PcieDocument = PcieDocument()
-    power_limit_w: Annotated[float, Field(gt=0, le=10**5, strict=True)] | None = None
+    pci_id: Text | None = None
+    pci_bus: Text | None = None
+    gpu_cores: Count | None = None
+    partition: PartitionDocument | None = None
+    power_limit_w: Watts | None = None
+    power_draw_w: Annotated[float, Field(ge=0, le=10**5, strict=True)] | None = None
     processes: tuple[ProcessDocument, ...] = ()
     sources: dict[Text, Text] = {}
 
@@ -87,6 +111,13 @@ class ServerDocument(_Part):
     build: Count | None = None
     backends: tuple[Text, ...] = ()
     devices: tuple[Text, ...] = ()
+    problem: Note | None = None
+
+
+class DiskDocument(_Part):
+    path: Text
+    total_bytes: Size
+    free_bytes: Size
 
 
 class MachineDocument(_Part):
@@ -97,6 +128,8 @@ class MachineDocument(_Part):
     ram: RamDocument = RamDocument()
     gpus: Annotated[tuple[GpuDocument, ...], Field(max_length=MAX_GPUS)] = ()
     llama_server: ServerDocument | None = None
+    llama_servers: Annotated[tuple[ServerDocument, ...], Field(max_length=64)] = ()
+    disks: Annotated[tuple[DiskDocument, ...], Field(max_length=64)] = ()
     notes: tuple[Note, ...] = ()
 
     @model_validator(mode="after")

@@ -55,7 +55,23 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     """One sub-parser a command, as in the contract of the command line."""
     hardware = commands.add_parser("hardware", help="what this machine is, and where each value was read")
     add_machine_options(hardware)
+    hardware.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure the RAM's bandwidth with all cores (a few seconds) and remember it",
+    )
     _add_json(hardware)
+
+    models = commands.add_parser("models", help="the GGUF files on this machine")
+    models.add_argument("filter", nargs="?", default="", help="only names that contain this")
+    models.add_argument(
+        "--folder", action="append", default=[], metavar="DIR", help="look there as well; repeatable"
+    )
+    _add_json(models)
+
+    doctor = commands.add_parser("doctor", help="everything for a bug report, each finding with its fix")
+    add_machine_options(doctor)
+    _add_json(doctor)
 
     recommend = commands.add_parser("recommend", help="the few models worth running here")
     add_machine_options(recommend)
