@@ -77,7 +77,8 @@ def machine_budgets(machine: Machine) -> Budgets:
     """The cards llama.cpp would use together, and what is free on them and in RAM.
 
     Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and
-    one llama-server speaks to one backend: the one with the most memory.
+    one llama-server speaks to one backend: the one with the most memory. Of the slices of cards (MIG) CUDA
+    shows a program one only (NVIDIA MIG user guide, CUDA device enumeration), so they are never put together.
     """
     notes: list[str] = []
     known = [card for gpu in machine.gpus if (card := _card(gpu, notes)) is not None]
@@ -87,7 +88,7 @@ def machine_budgets(machine: Machine) -> Budgets:
         for card in known
         if own_memory and card not in own_memory
     ]
-    known = own_memory or known
+    known = _without_other_slices(own_memory or known, notes)
     backends = {card.gpu.backend for card in known}
     if len(backends) > 1:
         largest = max(
@@ -100,6 +101,22 @@ def machine_budgets(machine: Machine) -> Budgets:
         ]
         known = [card for card in known if card.gpu.backend == largest]
     return Budgets(tuple(known), _ram_budget(machine.memory, notes), tuple(notes))
+
+
+def _without_other_slices(cards: list[CardBudget], notes: list[str]) -> list[CardBudget]:
+    """The whole cards, or the one slice with the most free memory where that is more."""
+    slices = [card for card in cards if card.gpu.partition is not None]
+    if not slices:
+        return cards
+    whole = [card for card in cards if card.gpu.partition is None]
+    largest = max(slices, key=lambda card: card.budget_bytes)
+    kept = whole if sum(card.budget_bytes for card in whole) > largest.budget_bytes else [largest]
+    notes += [
+        f"{card.label} ({card.gpu.name}) is left out: CUDA shows a program one slice of a card, alone."
+        for card in cards
+        if card not in kept
+    ]
+    return kept
 
 
 def _card(gpu: Gpu, notes: list[str]) -> CardBudget | None:

@@ -17,16 +17,20 @@ from llmfit.advisor.model.shape import ModelShape
 def layout_as_given(
     shape: ModelShape, weights: WeightTable, machine: Machine, settings: LaunchSettings
 ) -> Layout:
-    """All cards take part (the first alone with ``-sm none``), layers split by free memory without ``-ts``.
+    """All cards that llama.cpp uses together take part (the first alone with ``-sm none``), layers split by free memory without ``-ts``.
 
     That is what llama-server does with ``-ngl`` and without ``-fit``. Raises as ``estimate_memory``.
     """
-    devices = tuple(gpu.index for gpu in machine.gpus)
+    budgets = machine_budgets(machine)
+    # A card whose memory is not known is given layers like any other: its whole need is then missing.
+    devices = tuple(
+        gpu.index for gpu in machine.gpus if gpu.index in budgets.by_index or gpu.usable_bytes is None
+    )
     if settings.split_mode == "none":
         devices = devices[:1]
     placed = replace(settings, devices=devices, gpu_layers=settings.gpu_layers if devices else 0)
     memory = estimate_memory(shape, weights, placed, machine)
-    shortfall_bytes = machine_budgets(machine).shortfall_bytes(memory)
+    shortfall_bytes = budgets.shortfall_bytes(memory)
     return Layout(placed, memory, _verdict(memory, shortfall_bytes), shortfall_bytes, ())
 
 

@@ -21,9 +21,17 @@ _DEVICE_PREFIX = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "sycl": "S
 
 
 def device_name(machine: Machine, gpu_index: int) -> str:
-    """The name llama.cpp gives a GPU: ``CUDA0``. Each backend counts its own devices from 0."""
+    """The name llama.cpp gives a GPU: ``CUDA0``. Each backend counts its own devices from 0.
+
+    A slice of a card (MIG) is alone where a program sees it at all.
+    """
     gpu = next(gpu for gpu in machine.gpus if gpu.index == gpu_index)
-    ordinal = sum(1 for other in machine.gpus if other.backend == gpu.backend and other.index < gpu.index)
+    ordinal = 0
+    if gpu.partition is None:
+        ordinal = sum(
+            other.backend == gpu.backend and other.partition is None and other.index < gpu.index
+            for other in machine.gpus
+        )
     return f"{_DEVICE_PREFIX.get(gpu.backend, gpu.backend)}{ordinal}"
 
 

@@ -23,6 +23,7 @@ def find_warnings(
         _no_flash_attention(settings),
         _shared_context(settings),
         _unknown_free_memory(machine, settings),
+        _slice_of_a_card(machine, settings),
         _mmproj(settings),
         _no_repository(model),
         _larger_file(model),
@@ -86,6 +87,19 @@ def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning 
         return None
     return Warning(
         "unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked."
+    )
+
+
+def _slice_of_a_card(machine: Machine, settings: LaunchSettings) -> Warning | None:
+    """CUDA takes the first slice unless it is told otherwise."""
+    slices = [gpu for gpu in machine.gpus if gpu.partition is not None]
+    used = [gpu for gpu in slices if gpu.index in settings.devices]
+    if not used or len(machine.gpus) == 1:
+        return None
+    which = used[0].uuid or "the UUID of this slice (nvidia-smi -L)"
+    return Warning(
+        "mig_slice",
+        f"Planned for one slice, {used[0].name}: start llama-server with CUDA_VISIBLE_DEVICES={which}.",
     )
 
 

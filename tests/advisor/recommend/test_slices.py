@@ -1,0 +1,72 @@
+"""Slices of a card (NVIDIA MIG): a plan uses one of them, and says how to start on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llmfit.advisor.hardware.machine import Gpu, Machine, Partition
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import GIB
+from llmfit.catalog.build import build_model
+from llmfit.catalog.models import find_model
+from llmfit.tui.session import machine_from
+
+
+def slice_of(index: int, size_gib: int) -> Gpu:
+    share = size_gib / 80
+    return Gpu(
+        index,
+        f"NVIDIA H100 80GB HBM3 MIG {size_gib}gb",
+        "nvidia",
+        "cuda",
+        uuid=f"MIG-{index}",
+        vram_total_bytes=size_gib * GIB,
+        vram_free_bytes=size_gib * GIB,
+        bandwidth_bytes_per_s=int(3352e9 * share),
+        partition=Partition("NVIDIA H100 80GB HBM3", "GPU-1", share, share),
+    )
+
+
+def machine(*gpus: Gpu) -> Machine:
+    bare = machine_from({"gpu": "none", "ram": "64GiB"})
+    return replace(bare, gpus=gpus)
+
+
+LARGE = build_model(find_model("Qwen3-32B"), "Q8_0")
+SMALL = build_model(find_model("Llama-3.1-8B"), "Q4_K_M")
+
+
+def test_two_slices_are_never_put_together() -> None:
+    judgement = judge(LARGE, machine(slice_of(0, 20), slice_of(1, 20)), Request())
+    assert judgement.verdict != "fits_gpu"
+    assert len(judgement.settings.devices) == 1
+
+
+def test_fixed_layers_go_to_one_slice_too() -> None:
+    judgement = judge(LARGE, machine(slice_of(0, 20), slice_of(1, 20)), Request(gpu_layers=99))
+    assert len(judgement.settings.devices) == 1
+    assert judgement.verdict == "does_not_fit"
+
+
+def test_the_largest_slice_is_taken_and_named() -> None:
+    judgement = judge(SMALL, machine(slice_of(0, 10), slice_of(1, 40), slice_of(2, 20)), Request())
+    assert judgement.settings.devices == (1,)
+    assert judgement.argv is not None
+    # The one slice that the program sees is its first device.
+    assert judgement.argv[judgement.argv.index("--device") + 1] == "CUDA0"
+    (warning,) = [warning for warning in judgement.warnings if warning.code == "mig_slice"]
+    assert "CUDA_VISIBLE_DEVICES=MIG-1" in warning.text
+
+
+def test_a_slice_alone_needs_no_word() -> None:
+    judgement = judge(SMALL, machine(slice_of(0, 20)), Request())
+    assert judgement.verdict == "fits_gpu"
+    assert not [warning for warning in judgement.warnings if warning.code == "mig_slice"]
+
+
+def test_whole_cards_come_first_where_they_hold_more() -> None:
+    card = replace(slice_of(1, 80), name="NVIDIA A100", partition=None)
+    judgement = judge(LARGE, machine(slice_of(0, 20), card), Request())
+    assert judgement.verdict == "fits_gpu"
+    assert judgement.settings.devices == (1,)
