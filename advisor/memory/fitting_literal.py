@@ -17,7 +17,8 @@ from llmfit.advisor.model.shape import ModelShape
 def layout_as_given(
     shape: ModelShape, weights: WeightTable, machine: Machine, settings: LaunchSettings
 ) -> Layout:
-    """All cards that llama.cpp uses together take part (the first alone with ``-sm none``), layers split by free memory without ``-ts``.
+    """All cards that llama.cpp uses together take part (the first alone with ``-sm none``), and without
+    ``-ts`` layers are split by free memory.
 
     That is what llama-server does with ``-ngl`` and without ``-fit``. Raises as ``estimate_memory``.
     """
