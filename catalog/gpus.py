@@ -8,7 +8,7 @@ from functools import cache
 from typing import cast
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.machine import GpuFacts
+from llmfit.advisor.hardware.machine import Gpu, GpuFacts
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB
 from llmfit.catalog import loader
@@ -20,6 +20,8 @@ _SIZE = re.compile(r"(?<![a-z0-9])(\d+)\s*(?:gb|gib|g)(?![a-z0-9])")
 _NOT_KEY = re.compile(r"[^a-z0-9]+")
 _DRIVER_REMARK = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")
 """Mesa and others append the chip: ``AMD Radeon RX 7900 XTX (RADV NAVI31)``."""
+_GPU_CORES = re.compile(r"\s*\((\d+)-core GPU\)")
+"""Apple sells one chip name with several core counts: ``Apple M4 Max (40-core GPU)``."""
 _MAKER_WORDS = frozenset(
     {"nvidia", "amd", "intel", "apple", "corporation", "geforce", "radeon", "tesla", "instinct"}
     | {"graphics", "gpu", "generation", "edition", "with", "design"}
@@ -57,13 +59,31 @@ def split_memory_size(name: str) -> tuple[str, int | None]:
     return (name[: match.start()] + name[match.end() :]).strip(), int(match[1]) * GIB
 
 
-def match_driver_name(name: str, memory_bytes: int | None) -> GpuFacts | None:
-    """The card that a driver reports as ``name`` with ``memory_bytes`` (system RAM for unified memory).
+def match_gpu(gpu: Gpu, memory_bytes: int | None) -> GpuFacts | None:
+    """The row of a card that a probe found; ``memory_bytes`` is what it shows (system RAM if shared).
 
-    None where the name is unknown, where it stands for several cards and the memory does not decide, and
-    where a card shows much less memory than it is sold with: a slice (MIG, vGPU) has less bandwidth, too.
+    A row of the user's own with its name first; then by PCI id and revision, then by the driver's name
+    (Apple's by their cores, too). A slice (MIG) is looked up
+    as the card it is cut from: the facts are the whole card's. None where nothing fits, where several cards
+    fit and the memory does not decide, and where a card shows much less memory than it is sold with: a slice
+    that nobody names (vGPU) has less bandwidth, too.
     """
-    found = _named(name)
+    name = gpu.name
+    if gpu.partition is not None:
+        name = gpu.partition.card_name
+        share = gpu.partition.memory_share
+        memory_bytes = round(memory_bytes / share) if memory_bytes and share > 0 else None
+    named = [facts for facts in _named(name) if gpu.vendor == facts.vendor]
+    own = [facts for facts in named if facts.id in overlay().gpus]
+    if gpu.gpu_cores is not None:  # read, so that a row with another count is another chip
+        named = [facts for facts in named if facts.gpu_cores in (gpu.gpu_cores, None)] or named
+    candidates = (own, _with_pci_id(gpu.pci_id), named)
+    found = (_decided(rows, name, memory_bytes) for rows in candidates)
+    return next((facts for facts in found if facts is not None), None)
+
+
+def _decided(found: Sequence[GpuFacts], name: str, memory_bytes: int | None) -> GpuFacts | None:
+    """The one of ``found`` that has this memory; of several, the one that drivers call ``name``."""
     fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= _SIZE_TOLERANCE]
     if len(found) > 1:
         fitting = [
@@ -72,6 +92,24 @@ def match_driver_name(name: str, memory_bytes: int | None) -> GpuFacts | None:
     named = [facts for facts in fitting if name in facts.driver_names] or fitting
     distinct = {(facts.bandwidth_bytes_per_s, facts.fp16_flops) for facts in named}
     return named[0] if len(distinct) == 1 else None
+
+
+def _with_pci_id(pci_id: str | None) -> tuple[GpuFacts, ...]:
+    """Rows with this vendor, device and revision, else with this vendor and device in any revision.
+
+    An id without a revision stands for every revision; a revision that no row has may be another card.
+    """
+    if pci_id is None:
+        return ()
+    rows, ids = _rows(), _by_pci_id()
+    device, _, revision = pci_id.lower().partition(" rev ")
+    found = ids.get(f"{device} rev {revision}", ()) if revision else ()
+    found = found or ids.get(device, ())
+    if not found and not revision:
+        found = tuple(
+            row_id for key, row_ids in ids.items() if key.startswith(device + " ") for row_id in row_ids
+        )
+    return tuple(_facts(rows[row_id]) for row_id in dict.fromkeys(found))
 
 
 def _shortfall(facts: GpuFacts, memory_bytes: int | None) -> float:
@@ -134,6 +172,20 @@ def _keys_with(own: Overlay) -> Mapping[str, tuple[str, ...]]:
     return {key: tuple(full.get(key) or short[key]) for key in (*full, *short) if key}
 
 
+def _by_pci_id() -> Mapping[str, tuple[str, ...]]:
+    return _pci_ids_with(overlay())
+
+
+@cache
+def _pci_ids_with(own: Overlay) -> Mapping[str, tuple[str, ...]]:
+    """``1002:744c rev c8`` or, where the revision tells nothing, ``10de:2204`` → row ids."""
+    found: dict[str, list[str]] = {}
+    for row_id, row in _rows_with(own).items():
+        for pci_id in _texts(row, "pci_ids"):
+            found.setdefault(pci_id.lower(), []).append(row_id)
+    return {pci_id: tuple(row_ids) for pci_id, row_ids in found.items()}
+
+
 def _names(row: loader.Row) -> Iterator[str]:
     """Every name of a card, and its name without the memory size that tells it from its sibling."""
     name = str(row["name"])
@@ -141,7 +193,7 @@ def _names(row: loader.Row) -> Iterator[str]:
     yield from _texts(row, "driver_names")
     yield from _texts(row, "aliases")
     yield split_memory_size(name)[0]
-    yield re.sub(r"\s*\(\d+-core GPU\)", "", name)
+    yield _GPU_CORES.sub("", name)
 
 
 def _short_keys(name: str) -> Iterator[str]:
@@ -174,6 +226,8 @@ def _facts(row: loader.Row) -> GpuFacts:
         pcie_generation=_whole(row, "pcie_generation"),
         pcie_width=_whole(row, "pcie_width"),
         power_limit_w=None if power is None else float(power),
+        pci_ids=_texts(row, "pci_ids"),
+        gpu_cores=int(cores[1]) if (cores := _GPU_CORES.search(str(row["name"]))) else None,
     )
 
 

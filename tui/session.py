@@ -65,9 +65,9 @@ def _this_machine(find_server: bool) -> Machine:
 
     from llmfit.advisor.hardware.llama_server import ask_llama_server
     from llmfit.advisor.hardware.probe import detect_machine
-    from llmfit.catalog.gpus import match_driver_name
+    from llmfit.catalog.gpus import match_gpu
 
-    machine = detect_machine(match=match_driver_name)
+    machine = detect_machine(match=match_gpu)
     if find_server and machine.llama_server is not None:
         machine = replace(machine, llama_server=ask_llama_server(machine.llama_server))
     return machine

@@ -34,7 +34,7 @@ def detect_machine(
 ) -> Machine:
     """This computer as it is now.
 
-    ``match`` (the catalogue's ``match_driver_name``) fills what drivers do not tell: bandwidth, FP16 rate.
+    ``match`` (the catalogue's ``match_gpu``) fills what drivers do not tell: bandwidth, FP16 rate.
     All probes together get ``timeout_s`` seconds. Nothing here raises: what could not be read is ``None`` and
     has its sentence in ``notes``.
     """

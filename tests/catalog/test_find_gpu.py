@@ -7,18 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.machine import Gpu, Partition
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.catalog import loader
 from llmfit.catalog.gpus import (
     gpu_key,
     list_gpus,
     lookup_gpu,
-    match_driver_name,
+    match_gpu,
     split_memory_size,
 )
 from llmfit.catalog.overlay import overlay
 
 GIB = 2**30
+
+
+def driver_says(name: str, vendor: str = "nvidia", **more: object) -> Gpu:
+    return Gpu(0, name, vendor, "cuda", **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_every_card_is_found_by_driver_name_and_memory() -> None:
     for facts in list_gpus():
         for name in facts.driver_names:
             for size in facts.memory_bytes_options or (64 * GIB,):
-                found = match_driver_name(name, size - size // 50)
+                found = match_gpu(driver_says(name, facts.vendor), size - size // 50)
                 if found is None:
                     undecided.append(name)
                 else:
@@ -103,21 +108,90 @@ def test_every_card_is_found_by_driver_name_and_memory() -> None:
 
 
 def test_a_driver_name_alone_is_not_guessed_at() -> None:
-    assert match_driver_name("NVIDIA GeForce RTX 3060", None) is None
-    assert match_driver_name("NVIDIA GeForce RTX 3060", 12 * GIB) is not None
-    assert match_driver_name("NVIDIA GeForce RTX 9990", 24 * GIB) is None
-    assert match_driver_name("", None) is None
+    assert match_gpu(driver_says("NVIDIA GeForce RTX 3060"), None) is None
+    assert match_gpu(driver_says("NVIDIA GeForce RTX 3060"), 12 * GIB) is not None
+    assert match_gpu(driver_says("NVIDIA GeForce RTX 9990"), 24 * GIB) is None
+    assert match_gpu(driver_says(""), None) is None
 
 
 def test_a_slice_of_a_card_has_not_its_bandwidth() -> None:
-    assert match_driver_name("NVIDIA H100 80GB HBM3", 81559 * 2**20) is not None
-    assert match_driver_name("NVIDIA H100 80GB HBM3", 10 * GIB) is None
+    assert match_gpu(driver_says("NVIDIA H100 80GB HBM3"), 81559 * 2**20) is not None
+    assert match_gpu(driver_says("NVIDIA H100 80GB HBM3"), 10 * GIB) is None
 
 
 def test_a_card_with_more_memory_soldered_on_keeps_its_bandwidth() -> None:
-    found = match_driver_name("NVIDIA GeForce RTX 4090", 48 * GIB)
+    found = match_gpu(driver_says("NVIDIA GeForce RTX 4090"), 48 * GIB)
     assert found is not None
     assert found.id == "nvidia-geforce-rtx-4090"
+
+
+@pytest.mark.parametrize(
+    ("pci_id", "memory_gib", "gpu_id"),
+    [
+        ("1002:744c rev c8", 24, "amd-radeon-rx-7900-xtx"),
+        ("1002:744c rev cc", 20, "amd-radeon-rx-7900-xt"),
+        ("1002:744C rev CE", 16, "amd-radeon-rx-7900-gre"),
+        ("1002:744c", 20, "amd-radeon-rx-7900-xt"),  # without the revision the memory decides
+        ("1002:744c", 16, None),  # RX 7900 GRE or RX 7900M: one speed of memory, two of compute
+        ("1002:744c rev 99", 24, None),  # a revision nobody lists may be another card
+        ("1002:7590 rev c0", 8, "amd-radeon-rx-9060-xt-8-gb"),
+        ("1002:7590 rev c0", 16, "amd-radeon-rx-9060-xt-16-gb"),
+        ("8086:e20b rev 00", 12, "intel-arc-b580"),  # a row without a revision holds for all
+        ("1002:1586 rev c1", 128, "amd-radeon-8060s"),
+        ("10de:25b6 rev a1", 16, None),  # A2 and A16
+        ("ffff:ffff", 24, None),
+        ("", 24, None),
+        ("744c", 24, None),
+    ],
+)
+def test_a_pci_id_finds_the_card_that_no_driver_names(
+    pci_id: str, memory_gib: int, gpu_id: str | None
+) -> None:
+    vendor = {"1002": "amd", "8086": "intel"}.get(pci_id[:4], "nvidia")
+    found = match_gpu(driver_says("some GPU", vendor, pci_id=pci_id), memory_gib * GIB)
+    assert (found.id if found else None) == gpu_id
+
+
+def test_the_pci_id_is_believed_before_the_name_and_the_name_parts_twins() -> None:
+    found = match_gpu(driver_says("AMD Radeon RX 7900 XT", "amd", pci_id="1002:744c rev c8"), 24 * GIB)
+    assert found is not None and found.id == "amd-radeon-rx-7900-xtx"
+    found = match_gpu(driver_says("NVIDIA A16", pci_id="10de:25b6 rev a1"), 16 * GIB)
+    assert found is not None and found.id == "nvidia-a16-pcie"
+
+
+def test_every_pci_id_leads_to_its_row_or_a_twin() -> None:
+    undecided = set()
+    for facts in list_gpus():
+        for pci_id in facts.pci_ids:
+            for size in facts.memory_bytes_options or (64 * GIB,):
+                named = driver_says("some GPU", facts.vendor, pci_id=pci_id)
+                found = match_gpu(named, size)
+                if found is None:
+                    undecided.add(facts.name)
+                else:
+                    assert found.bandwidth_bytes_per_s == facts.bandwidth_bytes_per_s, (facts.id, pci_id)
+    assert undecided == {"A2 PCIe", "A16 PCIe"}  # one id, one size: the name decides
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_gib", "gb_per_s"), [(40, 64, 546), (32, 36, 410), (None, 36, 410), (None, 48, 546)]
+)
+def test_apple_chips_of_one_name(cores: int | None, memory_gib: int, gb_per_s: int) -> None:
+    found = match_gpu(driver_says("Apple M4 Max", "apple", gpu_cores=cores), memory_gib * GIB)
+    assert found is not None
+    assert found.bandwidth_bytes_per_s == gb_per_s * 10**9
+
+
+def test_cores_that_were_read_are_believed_before_the_memory() -> None:
+    """40 cores with 36 GB are not sold: nothing is known of them, and they are not the 32-core chip."""
+    assert match_gpu(driver_says("Apple M4 Max", "apple", gpu_cores=40), 36 * GIB) is None
+
+
+def test_a_slice_is_looked_up_as_its_card() -> None:
+    part = Partition("NVIDIA H100 80GB HBM3", "GPU-1", 1 / 8, 16 / 132)
+    found = match_gpu(driver_says("NVIDIA H100 80GB HBM3 MIG 1g.10gb", partition=part), 9856 * 2**20)
+    assert found is not None and found.id == "nvidia-h100-sxm5-80-gb"
+    assert found.bandwidth_bytes_per_s == pytest.approx(3.35e12, rel=0.01)  # the whole card's
 
 
 @pytest.mark.parametrize(

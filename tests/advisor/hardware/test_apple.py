@@ -9,10 +9,11 @@ import pytest
 from llmfit.advisor.hardware.apple import AppleProbe
 from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.units import GIB
-from llmfit.catalog.gpus import match_driver_name
+from llmfit.catalog.gpus import match_gpu
 
 M4_MAX = {
     "machdep.cpu.brand_string": "Apple M4 Max",
@@ -53,7 +54,7 @@ def test_elsewhere_it_says_nothing() -> None:
 
 
 def test_the_chip_and_its_size_find_the_row_of_the_catalogue() -> None:
-    facts = match_driver_name("Apple M4 Max", 36 * GIB)
+    facts = match_gpu(Gpu(0, "Apple M4 Max", "apple", "metal"), 36 * GIB)
     assert facts is not None
     assert facts.bandwidth_bytes_per_s == 410 * 10**9
     machine = detect_machine([AppleProbe(M4_MAX.get), HostProbe()])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmfit.advisor.hardware.catalog_facts import add_catalog_facts
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts
+from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Partition
 from llmfit.advisor.units import GIB
-from llmfit.catalog.gpus import match_driver_name
+from llmfit.catalog.gpus import match_gpu
 
 CARD = Gpu(
     0,
@@ -26,7 +28,7 @@ def facts(bandwidth: int | None) -> GpuFacts:
 
 
 def test_bandwidth_of_the_catalogue_and_capability_of_the_driver() -> None:
-    filled, notes = add_catalog_facts(CARD, lambda name, size: facts(936_200_000_000))
+    filled, notes = add_catalog_facts(CARD, lambda gpu, size: facts(936_200_000_000))
     assert (filled.bandwidth_bytes_per_s, filled.sources["bandwidth_bytes_per_s"]) == (
         936_200_000_000,
         "catalog",
@@ -36,19 +38,19 @@ def test_bandwidth_of_the_catalogue_and_capability_of_the_driver() -> None:
 
 
 def test_a_contradiction_is_said() -> None:
-    filled, notes = add_catalog_facts(CARD, lambda name, size: facts(500_000_000_000))
+    filled, notes = add_catalog_facts(CARD, lambda gpu, size: facts(500_000_000_000))
     assert filled.bandwidth_bytes_per_s == 500_000_000_000
     assert "936 GB/s" in notes[0]
     assert "500" in notes[0]
 
 
 def test_what_the_catalogue_does_not_know_stays() -> None:
-    filled, _ = add_catalog_facts(CARD, lambda name, size: facts(None))
+    filled, _ = add_catalog_facts(CARD, lambda gpu, size: facts(None))
     assert (filled.bandwidth_bytes_per_s, filled.sources["bandwidth_bytes_per_s"]) == (
         936_096_000_000,
         "nvml",
     )
-    unknown, notes = add_catalog_facts(CARD, lambda name, size: None)
+    unknown, notes = add_catalog_facts(CARD, lambda gpu, size: None)
     assert unknown == CARD
     assert len(notes) == 1
 
@@ -64,8 +66,36 @@ def test_nvml_clock_rule_meets_the_catalogue() -> None:
         ("NVIDIA GeForce GTX 1060 6GB", 6, 4004, 192),
     ]
     for name, size_gib, mhz, bits in clocks:
-        row = match_driver_name(name, size_gib * GIB)
+        row = match_gpu(Gpu(0, name, "nvidia", "cuda"), size_gib * GIB)
         assert row is not None, name
         assert row.bandwidth_bytes_per_s is not None
         read = mhz * 10**6 * 2 * bits // 8
         assert abs(read / row.bandwidth_bytes_per_s - 1) < 0.01, name
+
+
+def test_a_slice_has_its_share_of_the_card() -> None:
+    part = Partition("NVIDIA H100 80GB HBM3", "GPU-1", 1 / 8, 16 / 132)
+    slice_ = Gpu(
+        0,
+        "H100 MIG 1g.10gb",
+        "nvidia",
+        "cuda",
+        vram_total_bytes=9856 * 2**20,
+        pci_id="10de:2330",
+        partition=part,
+    )
+    filled, notes = add_catalog_facts(slice_, match_gpu)
+    card = match_gpu(slice_, 9856 * 2**20)
+    assert card is not None and card.bandwidth_bytes_per_s and card.fp16_flops
+    assert filled.bandwidth_bytes_per_s == round(card.bandwidth_bytes_per_s / 8)
+    assert filled.fp16_flops == round(card.fp16_flops * 16 / 132)
+    assert filled.name == "H100 MIG 1g.10gb"
+    assert notes == ()
+
+
+def test_a_card_without_a_name_gets_the_one_of_its_pci_id() -> None:
+    nameless = Gpu(0, "AMD GPU", "amd", "vulkan", vram_total_bytes=24 * GIB, pci_id="1002:744c rev c8")
+    filled, _ = add_catalog_facts(nameless, match_gpu)
+    assert (filled.name, filled.sources["name"]) == ("Radeon RX 7900 XTX", "catalog")
+    named, _ = add_catalog_facts(replace(nameless, name="Sapphire Nitro"), match_gpu)
+    assert named.name == "Sapphire Nitro"

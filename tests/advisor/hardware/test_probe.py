@@ -95,8 +95,8 @@ def test_an_integrated_gpu_gives_way_to_a_card() -> None:
 def test_the_catalogue_fills_what_the_driver_does_not_tell() -> None:
     asked: list[tuple[str, int | None]] = []
 
-    def match(name: str, size_bytes: int | None) -> GpuFacts:
-        asked.append((name, size_bytes))
+    def match(gpu: Gpu, size_bytes: int | None) -> GpuFacts:
+        asked.append((gpu.name, size_bytes))
         return GpuFacts(
             "gb10", "GB10", "nvidia", "cuda", bandwidth_bytes_per_s=273 * 10**9, unified_memory=True
         )
