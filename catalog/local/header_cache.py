@@ -1,0 +1,127 @@
+"""Summaries of headers, remembered by path, size and time of change: a second look costs next to nothing.
+
+One JSON file in llmfit's cache folder, replaced as a whole. A file that cannot be read, of another version or
+of another program is begun anew: it holds nothing that the model files do not say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from llmfit.advisor.units import MIB
+from llmfit.catalog.local.header_summary import HeaderSummary, Number
+
+CACHE_VARIABLE = "LLMFIT_CACHE"
+FILE_NAME = "headers.json"
+VERSION = 1
+"""Raise it with every change of HeaderSummary or of what fills it."""
+MAX_ENTRIES = 20_000
+MAX_FILE_BYTES = 64 * MIB
+_FIELDS = frozenset(HeaderSummary.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """A file as the file system described it; ``identity`` is the same for two names of one file."""
+
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    identity: tuple[int, int]
+
+
+def cache_file(environ: Mapping[str, str]) -> Path:
+    """``$LLMFIT_CACHE/headers.json``, else in the user's cache folder. It need not exist."""
+    named = environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser() / FILE_NAME
+    import platformdirs  # costs 10 ms: only where no folder was named
+
+    return Path(platformdirs.user_cache_dir("llmfit", appauthor=False)) / FILE_NAME
+
+
+class HeaderCache:
+    """What is remembered of files. ``load`` once, ``find`` and ``remember`` any time, ``save`` at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, object] | None = None
+        self._new: dict[str, object] = {}
+
+    def find(self, stamps: Sequence[FileStamp]) -> HeaderSummary | None:
+        """The summary of a model whose files are as they were, or None."""
+        if self._known is None:
+            self._known = _read(self._path)
+        entry = self._known.get(str(stamps[0].path))
+        if not isinstance(entry, dict) or entry.get("files") != _stamps(stamps):
+            return None
+        return _summary(entry.get("summary"))
+
+    def remember(self, stamps: Sequence[FileStamp], summary: HeaderSummary) -> None:
+        self._new[str(stamps[0].path)] = {"files": _stamps(stamps), "summary": asdict(summary)}
+
+    def save(self, seen: Iterable[str] = ()) -> None:
+        """Adds what was learnt to the file; what another process wrote meanwhile stays.
+
+        Of too many entries those of ``seen``, paths of this scan, stay. A folder that cannot be written is no
+        error: the headers will be read again.
+        """
+        if not self._new:
+            return
+        entries = _read(self._path) | self._new
+        if len(entries) > MAX_ENTRIES:
+            kept = set(seen) | set(self._new)
+            entries = dict([item for item in entries.items() if item[0] in kept][:MAX_ENTRIES])
+        text = json.dumps({"version": VERSION, "models": entries}, separators=(",", ":"))
+        with contextlib.suppress(OSError):
+            _replace(self._path, text)
+        self._new = {}
+
+
+def _stamps(stamps: Sequence[FileStamp]) -> list[list[int]]:
+    return [[stamp.size_bytes, stamp.mtime_ns] for stamp in stamps]
+
+
+def _read(path: Path) -> dict[str, object]:
+    """The entries of the file; none where it is missing, broken or of another version."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return {}
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        return {}
+    models = document.get("models")
+    return models if isinstance(models, dict) else {}
+
+
+def _summary(values: object) -> HeaderSummary | None:
+    """The summary that was written; None for anything else that lies in the file."""
+    if not isinstance(values, dict) or set(values) != _FIELDS:
+        return None
+    numbers, names = values["numbers"], values["names"]
+    if not isinstance(numbers, dict) or not isinstance(names, dict):
+        return None
+    plain: dict[str, Number] = {
+        str(key): tuple(value) if isinstance(value, list) else value for key, value in numbers.items()
+    }
+    return HeaderSummary(**{**values, "numbers": plain})
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=FILE_NAME, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
