@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
 import time
@@ -41,9 +42,13 @@ class _Look:
     def run(self) -> None:
         self.walk.step = self._step
         try:
-            self.exists = self.search.folder.is_dir()
+            self.exists = stat.S_ISDIR(self.search.folder.stat().st_mode)
             if self.exists:
                 self._look()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            self.walk.note(self.search.folder, f"cannot be read ({error.strerror})")
         except Exception as error:  # noqa: BLE001  one store that surprises us must not hide the others
             self.failure = f"{type(error).__name__}: {error}"
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,20 @@ VERSION = 1
 """Raise it with every change of HeaderSummary or of what fills it."""
 MAX_ENTRIES = 20_000
 MAX_FILE_BYTES = 64 * MIB
-_FIELDS = frozenset(HeaderSummary.__dataclass_fields__)
+_TEXT, _COUNT = (str, type(None)), (int, type(None))
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "kind": str,
+    "architecture": _TEXT,
+    "quantization": _TEXT,
+    "n_parameters": _COUNT,
+    "n_body_parameters": int,
+    "n_vocab": int,
+    "n_layer": int,
+    "context_train_tokens": _COUNT,
+    "numbers": dict,
+    "names": dict,
+    "problem": _TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,14 @@ class HeaderCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, object] | None = None
+        self._reading = threading.Lock()
         self._new: dict[str, object] = {}
 
     def find(self, stamps: Sequence[FileStamp]) -> HeaderSummary | None:
         """The summary of a model whose files are as they were, or None."""
-        if self._known is None:
-            self._known = _read(self._path)
+        with self._reading:
+            if self._known is None:
+                self._known = _read(self._path)
         entry = self._known.get(str(stamps[0].path))
         if not isinstance(entry, dict) or entry.get("files") != _stamps(stamps):
             return None
@@ -104,15 +120,19 @@ def _read(path: Path) -> dict[str, object]:
 
 def _summary(values: object) -> HeaderSummary | None:
     """The summary that was written; None for anything else that lies in the file."""
-    if not isinstance(values, dict) or set(values) != _FIELDS:
+    if not isinstance(values, dict) or values.keys() != _TYPES.keys():
         return None
-    numbers, names = values["numbers"], values["names"]
-    if not isinstance(numbers, dict) or not isinstance(names, dict):
+    if not all(isinstance(value, _TYPES[key]) for key, value in values.items()):
         return None
-    plain: dict[str, Number] = {
-        str(key): tuple(value) if isinstance(value, list) else value for key, value in numbers.items()
-    }
-    return HeaderSummary(**{**values, "numbers": plain})
+    if not all(isinstance(text, str) for text in values["names"].values()):
+        return None
+    numbers: dict[str, Number] = {}
+    for key, value in values["numbers"].items():
+        layers = value if isinstance(value, list) else [value]
+        if not all(isinstance(number, int) for number in layers):
+            return None
+        numbers[key] = tuple(layers) if isinstance(value, list) else value
+    return HeaderSummary(**{**values, "numbers": numbers})
 
 
 def _replace(path: Path, text: str) -> None:

@@ -60,6 +60,8 @@ _UNSERVED = frozenset({"dream", "llada", "llada-moe", "rnd1", "eagle3", "dflash"
     "wavtokenizer-dec", "qwen3tts", "pockettts", "t5encoder",
 }  # fmt: skip
 """Diffusion language models (llm_arch_is_diffusion, src/llama-arch.cpp), drafts, and parts of others."""
+_UNKNOWN = "unknown"
+"""What ``quantization_name`` says of a file without blocks."""
 _ENCODER_PARTS = ("v.", "mm.", "a.")
 """Tensor names of vision and audio encoders (tools/mtmd/clip-impl.h)."""
 
@@ -97,7 +99,7 @@ def summarize(header: GgufHeader, problem: str | None = None) -> HeaderSummary:
     return HeaderSummary(
         kind=kind,
         architecture=architecture,
-        quantization=quantization_name(metadata, header.tensors) if header.tensors else None,
+        quantization=_quantization(metadata, header.tensors),
         n_parameters=sum(tensor.n_elements for tensor in header.tensors) or None,
         n_body_parameters=_body_parameters(header.tensors, n_layer),
         n_vocab=next((tensor.dims[-1] for tensor in header.tensors if tensor.name == INPUT_EMBEDDING), 0),
@@ -148,6 +150,11 @@ def _kind(metadata: Mapping[str, object], architecture: str | None, tensors: Seq
     if "adapter.type" in metadata:
         return ADAPTER
     return MODEL if architecture in ARCHITECTURES or architecture in NOT_MODELLED else OTHER
+
+
+def _quantization(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> str | None:
+    name = quantization_name(metadata, tensors) if tensors else _UNKNOWN
+    return None if name == _UNKNOWN else name
 
 
 def _unloadable(kind: str, tensors: Sequence[Tensor]) -> str | None:

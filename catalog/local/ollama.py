@@ -109,7 +109,7 @@ def _blob(store: Path, digest: str) -> Path:
     """``sha256-…``; early versions wrote a colon."""
     path = store / "blobs" / digest.replace(":", "-")
     older = store / "blobs" / digest.replace("-", ":")
-    return older if not path.exists() and older.exists() else path
+    return older if stamp(path) is None and stamp(older) is not None else path
 
 
 def _unfinished(blobs: Path, walk: Walk) -> Iterator[Found]:

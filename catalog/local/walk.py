@@ -17,6 +17,7 @@ SUFFIX = ".gguf"
 MAX_ENTRIES = 100_000
 """Names looked at in one folder and all below it."""
 MAX_DEPTH = 12
+VANISHED = "vanished while it was looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +140,17 @@ def _split(folder: Path, split: SplitName, parts: dict[int, Path], name: str) ->
 
 
 def _why_not_there(path: Path) -> str:
-    if path.is_symlink():
+    try:
         return f"a link to a file that is not there: {printable(str(path.readlink()))}"
-    return "vanished while it was looked at"
+    except OSError:  # no link
+        return VANISHED
 
 
 def _why_no_file(path: Path) -> str | None:
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "vanished while it was looked at"
+        return VANISHED
     if stat.S_ISREG(mode):
         return None
     return "a folder, not a file" if stat.S_ISDIR(mode) else "not a regular file"

@@ -1,0 +1,169 @@
+"""``llmfit models``: the GGUF files on this machine, what each is, and which of them are broken."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from llmfit.advisor.errors import UsageError
+from llmfit.advisor.text import printable
+from llmfit.advisor.units import GIB, format_context, format_gib
+from llmfit.catalog.local.find import find_local_models
+from llmfit.catalog.local.local_model import MODEL, LocalModel, LocalModels
+from llmfit.catalog.search import contains_words, tail
+from llmfit.tui.cli.output import print_json, print_lines, print_notes
+from llmfit.tui.cli.render import table, wrapped
+from llmfit.tui.config import config_path, user_config
+
+MAX_NAME_CHARACTERS = 44
+NOTHING_FOUND = (
+    "Name a folder with --folder DIR, or write model_folders into {config}. "
+    "Looked for are the caches of Hugging Face and llama.cpp, and the stores of LM Studio and Ollama."
+)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Prints the list. Raises UsageError for a ``--folder`` that is no folder."""
+    named = {text: _folder(text) for text in parsed.folder}
+    config = user_config()
+    found = find_local_models((*config.model_folders, *named.values()))
+    for text, folder in named.items():
+        _check(text, folder, found)
+    models = [model for model in found.models if _fits(parsed.filter, model)]
+    if parsed.json:
+        print_json(_document(models, found))
+        return 0
+    print_lines(list(_lines(models, found, parsed.filter)))
+    print_notes((*config.problems, *found.notes))
+    return 0
+
+
+def _folder(text: str) -> Path:
+    try:
+        if text and "\0" not in text:
+            return Path(text).expanduser().absolute()
+    except RuntimeError:  # ~nobody
+        pass
+    raise _no_folder(text, "not the name of a folder")
+
+
+def _check(text: str, folder: Path, found: LocalModels) -> None:
+    """Raises UsageError for a folder that is none; one that does not answer is a note and no error.
+
+    After the search, which waits for a disk that hangs only so long.
+    """
+    if folder not in found.folders and not any(
+        note.startswith(printable(str(folder))) for note in found.notes
+    ):
+        raise _no_folder(text, "not a folder" if folder.exists() else "no such folder")
+
+
+def _no_folder(text: str, why: str) -> UsageError:
+    return UsageError(f"--folder {printable(text, 200)}", why, "Name a folder that holds .gguf files.")
+
+
+def _fits(text: str, model: LocalModel) -> bool:
+    return contains_words(text, [model.name, model.model_id or "", model.path.name, *model.candidates])
+
+
+def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Iterator[str]:
+    sound = [model for model in models if model.problem is None]
+    broken = [model for model in models if model.problem is not None]
+    served = [model for model in sound if model.kind == MODEL]
+    others = [model for model in sound if model.kind != MODEL]
+    if served:
+        rows = [["model", "catalogue", "quant", "GiB", "context", "store"]]
+        yield from table([*rows, *map(_row, served)], right=(3, 4))
+    if others:
+        yield from ("", "No models of their own:") if served else ("No models of their own:",)
+        yield from table([["file", "kind", "GiB", "store"], *map(_other_row, others)], right=(2,))
+    if broken:
+        yield from ("", "Cannot be used:") if sound else ("Cannot be used:",)
+        for model in broken:
+            yield from _broken_lines(model)
+    if models:
+        yield ""
+        yield _totals(models)
+    elif text and found.models:
+        yield f"Nothing is called {printable(text, 60)!r}; {len(found.models)} files are here."
+    else:
+        yield "No GGUF files found."
+        yield from wrapped(NOTHING_FOUND.format(config=printable(str(config_path()))))
+    yield from wrapped(
+        "Looked in: " + (", ".join(printable(str(folder)) for folder in found.folders) or "nothing")
+    )
+
+
+def _row(model: LocalModel) -> list[str]:
+    context = model.context_train_tokens
+    return [
+        printable(model.name, MAX_NAME_CHARACTERS),
+        printable(_catalogue_text(model), MAX_NAME_CHARACTERS),
+        printable(model.quantization or "?"),
+        f"{model.file_bytes / GIB:.1f}",
+        format_context(context) if context else "?",
+        model.store,
+    ]
+
+
+def _catalogue_text(model: LocalModel) -> str:
+    """The row that it is, or how many have its shape."""
+    if model.model_id is not None:
+        return tail(model.model_id)
+    if not model.candidates:
+        return "not in it"
+    first = tail(model.candidates[0])
+    more = len(model.candidates) - 1
+    return f"shape of {first}" + (f" and {more} more" if more else "")
+
+
+def _other_row(model: LocalModel) -> list[str]:
+    architecture = printable(model.architecture or "no architecture", 24)
+    kind = model.kind if model.kind != "other" else f"other ({architecture})"
+    name = model.name if model.name == model.path.name else f"{model.name}: {model.path.name}"
+    return [printable(name, 60), kind, f"{model.file_bytes / GIB:.1f}", model.store]
+
+
+def _broken_lines(model: LocalModel) -> Iterator[str]:
+    quant = f" {printable(model.quantization)}" if model.quantization else ""
+    yield from wrapped(f"✗ {printable(model.name)}{quant} ({model.store}): {printable(model.problem or '')}")
+    yield f"    {printable(str(model.path))}"
+
+
+def _totals(models: Sequence[LocalModel]) -> str:
+    n_models = sum(model.kind == MODEL and model.problem is None for model in models)
+    n_broken = sum(model.problem is not None for model in models)
+    stores = Counter(model.store for model in models)
+    where = ", ".join(f"{store} {count}" for store, count in stores.items())
+    size = format_gib(sum(model.file_bytes for model in models))
+    broken = f", {n_broken} cannot be used" if n_broken else ""
+    return f"{n_models} models{broken}; {size} in all ({where})"
+
+
+def _document(models: Sequence[LocalModel], found: LocalModels) -> dict[str, object]:
+    return {
+        "schema": "llmfit.models/1",
+        "models": [_model_document(model) for model in models],
+        "folders": [str(folder) for folder in found.folders],
+        "notes": [*user_config().problems, *found.notes],
+    }
+
+
+def _model_document(model: LocalModel) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "store": model.store,
+        "path": str(model.path),
+        "paths": [str(path) for path in model.paths],
+        "file_bytes": model.file_bytes,
+        "kind": model.kind,
+        "architecture": model.architecture,
+        "quantization": model.quantization,
+        "parameters": model.n_parameters,
+        "context_train_tokens": model.context_train_tokens,
+        "model_id": model.model_id,
+        "candidates": list(model.candidates),
+        "problem": model.problem,
+    }
