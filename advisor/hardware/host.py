@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.hardware.cgroup import read_cgroup_cpus, read_cgroup_memory
+from llmfit.advisor.hardware.cgroup import read_cgroup_cpus, read_cgroup_memory, read_cgroup_swap
+from llmfit.advisor.hardware.cpu_topology import (
+    cores_from_sysfs,
+    count_cores,
+    fast_cpus,
+    is_virtual_machine,
+    read_board_name,
+    read_numa_nodes,
+)
+from llmfit.advisor.hardware.cpuinfo import CpuInfo, read_cpuinfo
 from llmfit.advisor.hardware.findings import Findings, clean_text
 from llmfit.advisor.hardware.machine import Cpu, Memory
-
-FEATURE_FLAGS: dict[str, tuple[str, ...]] = {
-    "avx": ("avx",),
-    "avx2": ("avx2",),
-    "fma": ("fma",),
-    "f16c": ("f16c",),
-    "avx_vnni": ("avx_vnni",),
-    "avx512": ("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"),
-    "avx512_vnni": ("avx512_vnni",),
-    "avx512_bf16": ("avx512_bf16",),
-    "amx": ("amx_tile", "amx_int8"),
-    "neon": ("asimd",),
-    "dotprod": ("asimddp",),
-    "i8mm": ("i8mm",),
-    "sve": ("sve",),
-    "sve2": ("sve2",),
-    "sme": ("sme",),
-}
-"""Feature -> the flags of /proc/cpuinfo that make it up: those that llama.cpp's CPU code asks for
-(ggml/src/ggml-cpu: AVX512 stands for F, CD, BW, DQ and VL together)."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuInfo:
-    """What /proc/cpuinfo says. ``core_of`` maps a logical CPU to its physical core, where the file tells."""
-
-    name: str | None
-    features: tuple[str, ...]
-    core_of: dict[int, tuple[int, int]]
+from llmfit.advisor.hardware.ram_modules import RamModules, read_ram_modules
+from llmfit.advisor.hardware.small_files import read_text, to_int
+from llmfit.advisor.units import KIB
 
 
 class HostProbe:
@@ -53,64 +34,113 @@ class HostProbe:
         self._root = root
 
     def read(self) -> Findings:
+        """CPU and RAM; on a Mac the RAM only, the rest is AppleProbe's (sysctl)."""
         notes: list[str] = []
-        return Findings(cpu=self._cpu(notes), memory=self._memory(notes), notes=tuple(notes))
-
-    def _memory(self, notes: list[str]) -> Memory:
-        # Imported here: 10 ms, and not needed for a simulated machine.
-        import psutil  # type: ignore[import-untyped]
-
-        try:
-            ram = psutil.virtual_memory()
-        except (psutil.Error, OSError, RuntimeError) as error:
-            notes.append(f"RAM could not be read: {clean_text(str(error))}.")
-            return Memory(total_bytes=None, available_bytes=None)
-        group = read_cgroup_memory(self._root, ram.total)
-        available = ram.available
-        if group.limit_bytes is not None:
-            available = min(available, group.limit_bytes)
-        if group.available_bytes is not None:
-            available = min(available, group.available_bytes)
-        return Memory(total_bytes=ram.total, available_bytes=available, limit_bytes=group.limit_bytes)
-
-    def _cpu(self, notes: list[str]) -> Cpu:
         info = read_cpuinfo(self._root)
+        cpu = None if sys.platform == "darwin" else self._cpu(info, notes)
+        return Findings(cpu=cpu, memory=self._memory(info, notes), notes=tuple(notes))
+
+    def _memory(self, info: CpuInfo, notes: list[str]) -> Memory:
+        sizes = _meminfo(self._root) or _sizes_by_psutil(notes)
+        if sizes is None:
+            return Memory(total_bytes=None, available_bytes=None)
+        total, available, swap_total, swap_free = sizes
+        group = read_cgroup_memory(self._root, total)
+        swap = read_cgroup_swap(self._root, swap_total or 0)
+        modules = RamModules()
+        if not (info.virtual or is_virtual_machine(self._root)):
+            modules = read_ram_modules(self._root, total)
+        notes.extend(modules.notes)
+        return Memory(
+            total_bytes=total,
+            available_bytes=_smallest(available, group.limit_bytes, group.available_bytes),
+            limit_bytes=group.limit_bytes,
+            bandwidth_bytes_per_s=modules.peak_bandwidth_bytes_per_s,
+            bandwidth_source=modules.bandwidth_source,
+            peak_bandwidth_bytes_per_s=modules.peak_bandwidth_bytes_per_s,
+            memory_type=modules.memory_type,
+            channels=modules.channels,
+            transfer_rate_mt_s=modules.transfer_rate_mt_s,
+            swap_total_bytes=_smallest(swap_total, swap.limit_bytes),
+            swap_free_bytes=_smallest(swap_free, swap.limit_bytes, swap.available_bytes),
+        )
+
+    def _cpu(self, info: CpuInfo, notes: list[str]) -> Cpu:
         present = os.cpu_count()
-        usable = _affinity()
-        logical = len(usable) if usable is not None else present
-        physical = _physical_cores(info, usable)
+        affinity = _affinity()
+        usable = sorted(affinity) if affinity is not None else list(range(present or 0))
+        core_of = info.core_of or cores_from_sysfs(self._root, usable)
+        physical = count_cores(core_of, usable) or _cores_by_psutil(usable)
+        fast = fast_cpus(self._root, usable)
+        fast_usable = fast.intersection(usable) if fast is not None else ()
+        performance = count_cores(core_of, fast_usable) or len(fast_usable) or None
+        logical = len(usable) or None
         quota = read_cgroup_cpus(self._root)
         if quota is not None and logical is not None:
             logical = min(logical, max(1, int(quota)))
-            physical = min(physical, logical) if physical is not None else None
+            physical = _at_most(physical, logical)
+            performance = _at_most(performance, logical)
         if logical is not None and present is not None and logical < present:
             notes.append(
                 f"This process may use {logical} of {present} CPU threads (affinity or container quota)."
             )
-        name = info.name or (clean_text(platform.processor()) if sys.platform == "win32" else None) or None
-        return Cpu(name=name, physical_cores=physical, logical_cores=logical, features=info.features)
+        return Cpu(
+            name=info.name or self._other_name(),
+            physical_cores=physical,
+            logical_cores=logical,
+            features=info.features,
+            performance_cores=performance,
+            numa_nodes=read_numa_nodes(self._root),
+        )
+
+    def _other_name(self) -> str | None:
+        if sys.platform == "win32":
+            return clean_text(platform.processor()) or None
+        return read_board_name(self._root)
 
 
-def read_cpuinfo(root: Path) -> CpuInfo:
-    """Name, features and cores from proc/cpuinfo under ``root``; all unknown where there is no such file."""
-    text = ""
-    with suppress(OSError):
-        text = (root / "proc/cpuinfo").read_text(errors="replace")
-    name: str | None = None
-    flags: set[str] = set()
-    core_of: dict[int, tuple[int, int]] = {}
-    for block in re.split(r"\n\s*\n", text):
-        fields = {key.strip(): value.strip() for key, _, value in map(_split, block.splitlines())}
-        name = name or fields.get("model name") or fields.get("Model")
-        flags = flags or set((fields.get("flags") or fields.get("Features") or "").split())
-        with suppress(KeyError, ValueError):
-            core_of[int(fields["processor"])] = (int(fields["physical id"]), int(fields["core id"]))
-    features = tuple(feature for feature, needed in FEATURE_FLAGS.items() if flags.issuperset(needed))
-    return CpuInfo(clean_text(name) if name else None, features, core_of)
+Sizes = tuple[int, int, int | None, int | None]
+"""RAM in all, RAM available, swap in all, swap free; bytes."""
 
 
-def _split(line: str) -> tuple[str, str, str]:
-    return line.partition(":")
+def _meminfo(root: Path) -> Sizes | None:
+    """/proc/meminfo (kB are KiB), ``None`` where it lacks a line (MemAvailable: Linux before 3.14)."""
+    lines = (line.partition(":") for line in read_text(root / "proc/meminfo").splitlines())
+    fields = {key: to_int(rest.removesuffix("kB")) for key, _, rest in lines}
+    total, available = fields.get("MemTotal"), fields.get("MemAvailable")
+    if not total or total < 0 or available is None or available < 0:
+        return None
+    swap_total, swap_free = (
+        size * KIB if size is not None and size >= 0 else None
+        for size in (fields.get("SwapTotal"), fields.get("SwapFree"))
+    )
+    return total * KIB, min(total, available) * KIB, swap_total, swap_free
+
+
+def _sizes_by_psutil(notes: list[str]) -> Sizes | None:
+    # Imported here: 10 ms, and not needed where /proc/meminfo can be read.
+    import psutil  # type: ignore[import-untyped]
+
+    try:
+        ram = psutil.virtual_memory()
+    except (psutil.Error, OSError, RuntimeError, KeyError, ValueError) as error:
+        notes.append(f"RAM could not be read: {clean_text(str(error))}.")
+        return None
+    swap_total = swap_free = None
+    if sys.platform != "linux":  # There it warns on stderr where /proc/vmstat is missing, too.
+        with suppress(psutil.Error, OSError, RuntimeError):
+            swap = psutil.swap_memory()
+            swap_total, swap_free = swap.total, swap.free
+    return ram.total, ram.available, swap_total, swap_free
+
+
+def _cores_by_psutil(usable: list[int]) -> int | None:
+    import psutil
+
+    with suppress(psutil.Error, OSError, RuntimeError, ValueError):
+        cores: int | None = psutil.cpu_count(logical=False)
+        return _at_most(cores, len(usable)) if usable else cores
+    return None
 
 
 def _affinity() -> set[int] | None:
@@ -122,11 +152,9 @@ def _affinity() -> set[int] | None:
     return None
 
 
-def _physical_cores(info: CpuInfo, usable: set[int] | None) -> int | None:
-    """Distinct cores behind the usable logical CPUs, else what the system says of the whole computer."""
-    if info.core_of:
-        return len({core for cpu, core in info.core_of.items() if usable is None or cpu in usable}) or None
-    import psutil
+def _smallest(*sizes: int | None) -> int | None:
+    return min((size for size in sizes if size is not None), default=None)
 
-    cores: int | None = psutil.cpu_count(logical=False)
-    return min(cores, len(usable)) if cores is not None and usable is not None else cores
+
+def _at_most(count: int | None, bound: int) -> int | None:
+    return min(count, bound) if count is not None else None

@@ -180,7 +180,7 @@ def test_cpuinfo_of_two_cores_with_two_threads_each(tree: Tree) -> None:
     text = "\n".join(INTEL.format(cpu=cpu, core=cpu % 2) for cpu in range(4))
     info = read_cpuinfo(tree({"proc/cpuinfo": text}))
     assert info.name == "Intel(R) Xeon(R) Platinum"
-    assert info.features == ("avx", "avx2", "fma", "f16c", "avx512", "avx512_vnni", "amx")
+    assert info.features == ("avx", "avx2", "fma", "f16c", "avx512", "avx512_vnni", "amx_int8")
     assert len(set(info.core_of.values())) == 2
 
 
