@@ -101,8 +101,8 @@ def summarize(header: GgufHeader, problem: str | None = None) -> HeaderSummary:
         architecture=architecture,
         quantization=_quantization(metadata, header.tensors),
         n_parameters=sum(tensor.n_elements for tensor in header.tensors) or None,
-        n_body_parameters=_body_parameters(header.tensors, n_layer),
-        n_vocab=next((tensor.dims[-1] for tensor in header.tensors if tensor.name == INPUT_EMBEDDING), 0),
+        n_body_parameters=body_parameters(header.tensors, n_layer),
+        n_vocab=vocabulary_size(header.tensors),
         n_layer=n_layer,
         context_train_tokens=_integer(metadata, f"{architecture}.context_length"),
         numbers=shape_numbers(metadata, architecture or ""),
@@ -122,6 +122,11 @@ def shape_numbers(metadata: Mapping[str, object], architecture: str) -> dict[str
             layers = tuple(int(item) for item in value)
             numbers[key] = layers[0] if len(set(layers)) == 1 else layers
     return numbers
+
+
+def vocabulary_size(tensors: Sequence[Tensor]) -> int:
+    """Rows of the input embedding, with what pads it; 0 without one."""
+    return next((tensor.dims[-1] for tensor in tensors if tensor.name == INPUT_EMBEDDING), 0)
 
 
 def data_end_bytes(header: GgufHeader) -> int:
@@ -164,7 +169,8 @@ def _unloadable(kind: str, tensors: Sequence[Tensor]) -> str | None:
     return None
 
 
-def _body_parameters(tensors: Sequence[Tensor], n_layer: int) -> int:
+def body_parameters(tensors: Sequence[Tensor], n_layer: int) -> int:
+    """Elements outside the vocabulary tables and the blocks that only draft."""
     total = 0
     for tensor in tensors:
         layer = block_of(tensor.name)

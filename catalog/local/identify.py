@@ -15,10 +15,17 @@ from functools import cache
 from typing import cast
 
 from llmfit.catalog import loader
-from llmfit.catalog.local.header_summary import HeaderSummary, Number, shape_numbers
+from llmfit.catalog.local.header_summary import (
+    HeaderSummary,
+    Number,
+    body_parameters,
+    shape_numbers,
+    vocabulary_size,
+)
 from llmfit.catalog.models import CatalogModel, list_models, model_row
 from llmfit.catalog.overlay import Overlay, overlay
 from llmfit.catalog.search import name_key, tail, words
+from llmfit.catalog.tensor_rows import unfold
 
 BODY_TOLERANCE = 0.005
 """Converters of different age add RoPE factors or leave out biases; real sizes differ by far more."""
@@ -43,6 +50,8 @@ _SOURCE_KEYS = (
 _LATENT = "attention.kv_lora_rank"
 _HEAD_KEYS = frozenset({"attention.head_count_kv", "attention.key_length", "attention.value_length"})
 """Files from before llama.cpp cached latent rows (MLA) count the decompressed heads here."""
+_DENSE_KEYS = frozenset({"feed_forward_length"})
+"""A model of experts alone has no dense layer; some files state the width that its configuration names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +136,18 @@ def _same_shape(summary: HeaderSummary, row: RowShape) -> bool:
         return False
     if abs(summary.n_body_parameters - row.n_body_parameters) > BODY_TOLERANCE * row.n_body_parameters:
         return False
-    latent = _LATENT in summary.numbers or _LATENT in row.numbers
-    for key, number in row.numbers.items():
-        other = summary.numbers.get(key)
-        if other is None or (latent and key in _HEAD_KEYS):
-            continue
-        if not _same_number(number, other, row.n_layer):
-            return False
-    return True
+    unsure = _unsure_keys(summary.numbers) | _unsure_keys(row.numbers)
+    return all(
+        _same_number(number, summary.numbers[key], row.n_layer)
+        for key, number in row.numbers.items()
+        if key in summary.numbers and key not in unsure
+    )
+
+
+def _unsure_keys(numbers: Mapping[str, Number]) -> frozenset[str]:
+    """What converters of different age count in different ways; the parameters decide there."""
+    latent = _HEAD_KEYS if _LATENT in numbers else frozenset()
+    return latent | (_DENSE_KEYS if "expert_count" in numbers else frozenset())
 
 
 def _same_number(one: Number, other: Number, n_layer: int) -> bool:
@@ -168,39 +181,45 @@ def _repository(text: str | None) -> re.Match[str] | None:
 
 
 @cache
-def _rows(own: Overlay) -> Mapping[str, tuple[RowShape, ...]]:
+def _rows(_own: Overlay) -> Mapping[str, tuple[RowShape, ...]]:
     """Architecture → its rows, read once a process."""
     found: dict[str, list[RowShape]] = {}
     for entry in list_models():
-        shape = _row_shape(entry, own)
+        shape = _row_shape(entry)
         if shape is not None:
             found.setdefault(entry.architecture, []).append(shape)
     return {architecture: tuple(rows) for architecture, rows in found.items()}
 
 
-def _row_shape(entry: CatalogModel, own: Overlay) -> RowShape | None:
+def _row_shape(entry: CatalogModel) -> RowShape | None:
     header = cast("Mapping[str, object] | None", model_row(entry.id).get("header"))
     row = header or loader.bundled_rows(loader.ARCHITECTURES).get(entry.id)
     if row is None:
         return None
     metadata = cast(Mapping[str, object], row["metadata"])
     architecture = str(metadata.get("general.architecture"))
-    options = cast(Mapping[str, object], row.get("options") or {})
 
     def integer(key: str) -> int:
         value = metadata.get(f"{architecture}.{key}")
         return value if isinstance(value, int) else 0
 
-    n_vocab = int(cast(int, options.get("vocab_size") or 0))
-    tables = 1 if options.get("tied_embeddings") else 2
-    body = entry.parameters.text - tables * n_vocab * integer("embedding_length")
+    n_layer = integer("block_count") - integer("nextn_predict_layers")
+    if header is not None:
+        tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
+        n_vocab, body = vocabulary_size(tensors), body_parameters(tensors, n_layer)
+    else:
+        options = cast(Mapping[str, object], row.get("options") or {})
+        n_vocab = int(cast(int, options.get("vocab_size") or 0))
+        tables = 1 if options.get("tied_embeddings") else 2
+        body = entry.parameters.text - tables * n_vocab * integer("embedding_length")
+    called = (*_row_names(entry), str(metadata.get("general.name") or entry.name))
     return RowShape(
         model_id=entry.id,
         numbers=shape_numbers(metadata, architecture),
-        n_layer=integer("block_count") - integer("nextn_predict_layers"),
+        n_layer=n_layer,
         n_vocab=n_vocab,
         n_body_parameters=body,
-        names=frozenset(_key(name) for name in _row_names(entry)),
+        names=frozenset(_key(name) for name in called),
         owners=frozenset(_owner_keys(entry.id)),
     )
 
