@@ -19,6 +19,7 @@ from typing import Any
 from llmfit.advisor.text import printable
 
 CONFIG_VARIABLE = "LLMFIT_CONFIG"
+CACHE_VARIABLE = "LLMFIT_CACHE"
 MAX_FILE_BYTES = 2**20
 MAX_PATHS = 100
 MAX_SHOWN_CHARACTERS = 60
@@ -48,6 +49,16 @@ def config_path() -> Path:
     import platformdirs  # costs 10 ms: only where no file was named
 
     return Path(platformdirs.user_config_dir("llmfit", appauthor=False)) / "config.toml"
+
+
+def cache_folder() -> Path:
+    """``$LLMFIT_CACHE``, else llmfit's folder among the user's caches. It need not exist."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("llmfit", appauthor=False))
 
 
 @cache

@@ -61,15 +61,14 @@ class MachineCache:
 
 
 def _this_machine(find_server: bool) -> Machine:
-    from dataclasses import replace
-
-    from llmfit.advisor.hardware.llama_server import ask_llama_server
     from llmfit.advisor.hardware.probe import detect_machine
     from llmfit.catalog.gpus import match_gpu
 
     machine = detect_machine(match=match_gpu)
-    if find_server and machine.llama_server is not None:
-        machine = replace(machine, llama_server=ask_llama_server(machine.llama_server))
+    if find_server:
+        from llmfit.tui.llama_servers import with_llama_servers
+
+        machine = with_llama_servers(machine)
     return machine
 
 

@@ -63,6 +63,7 @@ def test_unknown_keys_are_named_and_the_rest_counts(written) -> None:
         (b"a = " + b"[" * 100_000, "nested too deeply"),
         (b"#" * (config.MAX_FILE_BYTES + 1), "larger than 1 MiB"),
     ],
+    ids=lambda value: repr(value[:20]),
 )
 def test_what_is_wrong_is_one_sentence(written, content: str | bytes, said: str) -> None:
     found = written(content)

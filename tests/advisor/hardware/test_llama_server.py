@@ -1,74 +1,175 @@
-"""llama-server found on PATH and asked; small programs stand in for it."""
+"""Every llama-server of a computer, found without starting one, and the choice among them."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmfit.advisor.hardware.llama_server import ask_llama_server, find_llama_server
-from llmfit.advisor.hardware.machine import LlamaServer
+from llmfit.advisor.hardware import llama_server
+from llmfit.advisor.hardware.llama_server import (
+    choose_server,
+    embedded_server,
+    find_llama_server,
+    find_llama_servers,
+    path_server,
+)
+from llmfit.advisor.hardware.machine import Cpu, LlamaServer, Machine, Memory
+from tests.advisor.hardware.fake_servers import write_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
-Install = Callable[[str], Path]
+TRAP = "touch started"
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a shell script named llama-server on PATH."""
-
-    def write(script: str) -> Path:
-        path = tmp_path / "llama-server"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        return path
-
-    return write
+@pytest.fixture(autouse=True)
+def nowhere_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only what a test writes: not the system's folders, not those of the Python that runs the tests."""
+    monkeypatch.setattr(llama_server, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python3"))
 
 
-ANSWERS = """
-case "$1" in
-  --version) echo "{version}" >&2; echo "built with GNU 12.2.0 for Linux x86_64" >&2;;
-  --list-devices) echo "Available devices:"
-    echo "  CUDA0: NVIDIA GeForce RTX 3090 (24124 MiB, 23862 MiB free)"
-    echo "  CUDA1: NVIDIA GeForce RTX 3090 (24124 MiB, 23862 MiB free)"
-    echo "  Vulkan0: Radeon (1 MiB, 1 MiB free)";;
-esac
-"""
+def put(path: Path) -> Path:
+    return write_program(path / "llama-server", TRAP)
+
+
+def found_paths(configured=(), path=(), home: Path | None = None, **environ: str) -> list[str]:
+    environ = {"PATH": os.pathsep.join(map(str, path)), **environ}
+    return [server.path for server in find_llama_servers(list(configured), environ, home)]
+
+
+def test_configured_first_then_path_then_the_usual_places_and_nothing_is_started(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    built, cuda = put(home / "llama.cpp/build/bin"), put(home / "src/llama.cpp/build-cuda/bin")
+    local, first, second = put(home / ".local/bin"), put(tmp_path / "a"), put(tmp_path / "b")
+    own, named = put(tmp_path / "own"), put(tmp_path / "named")
+    paths = found_paths([own], [tmp_path / "a", tmp_path / "b"], home, LLMFIT_LLAMA_SERVER=str(named))
+    assert paths == [str(path) for path in (named, own, first, second, local, built, cuda)]
+    assert not list(tmp_path.rglob("started"))
+
+
+def test_one_real_file_counts_once_under_its_first_name(tmp_path: Path) -> None:
+    real = put(tmp_path / "cellar")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "llama-server").symlink_to(real)
+    paths = found_paths(path=[tmp_path / "a", tmp_path / "b", tmp_path / "cellar"])
+    assert paths == [str(tmp_path / "a" / "llama-server")]
+
+
+def test_only_executable_regular_files_count(tmp_path: Path) -> None:
+    (tmp_path / "a" / "llama-server").mkdir(parents=True)
+    write_program(tmp_path / "b" / "llama-server", TRAP, mode=0o644)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "llama-server").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "llama-server").symlink_to(tmp_path / "d" / "llama-server")
+    os.mkfifo(tmp_path / "e", 0o755)
+    assert found_paths(path=[*(tmp_path / name for name in "abcd"), tmp_path / "e"]) == []
+
+
+def test_relative_folders_in_path_are_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert found_paths(path=["", ".", "bin"]) == []
 
 
 @pytest.mark.parametrize(
-    ("line", "version", "build"),
+    ("kind", "problem"),
     [
-        ("version: 6123 (79e0b68c)", "6123 (79e0b68c)", 6123),
-        ("version: 0.6.0-dev (build 11434, commit abc)", "0.6.0-dev (build 11434, commit abc)", 11434),
-        ("version: 0.6.0-dev (build 0, commit unknown)", "0.6.0-dev (build 0, commit unknown)", None),
+        ("missing", "There is no such file."),
+        ("plain", "It is not executable."),
+        ("pipe", "It is not a regular file."),
+        ("loop", "It cannot be read: too many levels of symbolic links."),
     ],
 )
-def test_version_build_and_devices(install: Install, line: str, version: str, build: int | None) -> None:
-    path = install(ANSWERS.format(version=line))
-    found = find_llama_server()
-    assert found == LlamaServer(str(path))
-    server = ask_llama_server(found)
-    assert (server.version, server.build) == (version, build)
-    assert server.devices == ("CUDA0", "CUDA1", "Vulkan0")
-    assert server.backends == ("cuda", "vulkan", "cpu")
+def test_a_configured_server_that_is_none_is_named_with_its_problem(
+    tmp_path: Path, kind: str, problem: str
+) -> None:
+    path = tmp_path / "server"
+    if kind == "plain":
+        write_program(path, TRAP, mode=0o644)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path)
+    assert find_llama_servers([path], {"PATH": ""}, None) == (LlamaServer(str(path), problem=problem),)
 
 
-@pytest.mark.parametrize("script", ["exit 1", "printf '\\377\\376'", "kill -9 $$", "exec sleep 30"])
-def test_a_server_that_does_not_answer_stays_unknown(install: Install, script: str) -> None:
-    path = install(script)
-    assert ask_llama_server(LlamaServer(str(path)), timeout_s=0.3) == LlamaServer(str(path))
+def test_a_configured_folder_means_the_program_in_it(tmp_path: Path) -> None:
+    program = put(tmp_path / "bin")
+    assert found_paths([tmp_path / "bin"]) == [str(program)]
 
 
-def test_a_file_that_does_not_run(tmp_path: Path) -> None:
-    server = LlamaServer(str(tmp_path / "missing"))
-    assert ask_llama_server(server) == server
+def test_conda_and_the_folder_of_this_python(tmp_path: Path) -> None:
+    conda, beside = put(tmp_path / "conda/bin"), put(tmp_path / "python")
+    assert found_paths(CONDA_PREFIX=str(tmp_path / "conda")) == [str(conda), str(beside)]
 
 
-def test_none_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_many_are_bounded(tmp_path: Path) -> None:
+    folders = [put(tmp_path / f"p{number}").parent for number in range(llama_server.MAX_SERVERS + 5)]
+    assert len(found_paths(path=folders)) == llama_server.MAX_SERVERS
+
+
+def test_names_that_would_move_the_cursor(tmp_path: Path) -> None:
+    program = put(tmp_path / "a\x1b[2J")
+    assert found_paths(path=[program.parent]) == []
+    (server,) = find_llama_servers([program], {"PATH": ""}, None)
+    assert server.path.isprintable() and server.problem == "Its name cannot be shown."
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_no_environment_raises(path: str, named: str) -> None:
+    environ = {"PATH": path, "LLMFIT_LLAMA_SERVER": named, "CONDA_PREFIX": path}
+    for server in find_llama_servers([], environ, None):
+        assert server.path.isprintable()
+
+
+def test_what_a_shell_would_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_llama_server() is None
+    first, other = put(tmp_path), put(tmp_path / "other")
+    assert find_llama_server() == LlamaServer(str(first))
+    servers = (LlamaServer(str(other)), LlamaServer(str(first)))
+    machine = Machine("linux", Cpu(None, None, None), Memory(None, None), llama_servers=servers)
+    assert path_server(machine, os.environ) == str(first)
+    assert path_server(machine, {"PATH": str(tmp_path / "none")}) is None
+
+
+CPU = LlamaServer("/cpu", "1", backends=("cpu",))
+GPU = LlamaServer("/gpu", "1", backends=("cuda", "cpu"), devices=("CUDA0",))
+OLD = LlamaServer("/old", "1", problem="Its devices are not known: it is old.")
+BROKEN = LlamaServer("/broken", problem="It printed nothing.")
+
+
+@pytest.mark.parametrize(
+    ("servers", "configured", "has_gpu", "chosen"),
+    [
+        ((CPU, GPU), (), True, GPU),
+        ((CPU, GPU), (), False, CPU),
+        ((CPU, GPU), ("/cpu",), True, CPU),
+        ((BROKEN, CPU, GPU), ("/broken",), True, GPU),
+        ((BROKEN, OLD, CPU), (), True, OLD),
+        ((BROKEN, CPU), (), True, CPU),
+        ((BROKEN,), (), True, BROKEN),
+        ((), ("/gpu",), True, None),
+    ],
+)
+def test_the_choice(servers, configured, has_gpu: bool, chosen: LlamaServer | None) -> None:
+    assert choose_server(servers, configured, has_gpu) is chosen
+
+
+def test_the_embedded_server_is_looked_for_and_not_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert not embedded_server()
+    (tmp_path / "xllamacpp.py").write_text("raise SystemExit('imported')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), ""])
+    assert embedded_server() and "xllamacpp" not in sys.modules

@@ -1,0 +1,52 @@
+"""Where the user's settings meet the llama-servers of this computer: found, asked, and one of them taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from llmfit.advisor.hardware.llama_server import choose_server, configured_servers, find_llama_servers
+from llmfit.advisor.hardware.llama_server_ask import ask_llama_servers, surroundings_of
+from llmfit.advisor.hardware.llama_server_cache import FILE_NAME, ServerCache
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.hardware.server_answers import ServerDevice
+from llmfit.advisor.hardware.server_backend import with_server_backends
+from llmfit.tui.config import cache_folder, user_config
+
+ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
+"""Devices in full by the path of the llama-server that offers them."""
+
+
+def with_llama_servers(machine: Machine) -> Machine:
+    """``machine``, this computer, with its llama-servers and the one that llmfit takes; GPUs planned for what
+    that one offers. Answers of earlier runs are used where they are still true (llama_server_cache.py)."""
+    cache = ServerCache(cache_folder() / FILE_NAME)
+    return _with(machine, cache)[0]
+
+
+def ask_afresh(machine: Machine) -> tuple[Machine, ServerDevices]:
+    """The same with every llama-server asked now, and all devices that each of them offers."""
+    return _with(machine, None)
+
+
+def home_folder() -> Path | None:
+    """``None`` where this process has none (a service)."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def _with(machine: Machine, cache: ServerCache | None) -> tuple[Machine, ServerDevices]:
+    configured = user_config().llama_servers
+    servers = find_llama_servers(configured, os.environ, home_folder())
+    # After the probes: a CUDA build that lists its devices holds some VRAM on each card while it runs.
+    answers = ask_llama_servers(servers, cache=cache, surroundings_key=surroundings_of(machine, os.environ))
+    named = [str(path) for path in configured_servers(configured, os.environ)]
+    found = tuple(answer.server for answer in answers)
+    chosen = choose_server(found, named, bool(machine.gpus))
+    machine = replace(machine, llama_server=chosen, llama_servers=found)
+    devices = {answer.server.path: answer.devices for answer in answers}
+    return with_server_backends(machine, devices.get(chosen.path, ()) if chosen else ()), devices
