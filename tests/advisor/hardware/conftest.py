@@ -20,12 +20,29 @@ from llmfit.advisor.units import GIB
 FAKE_NVML_SOURCE = Path(__file__).parents[2] / "data" / "fake_nvml.c"
 DETECT = """
 import json, sys
+from pathlib import Path
 from llmfit.advisor.hardware.host import HostProbe
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.hardware.nvidia import NvidiaProbe
 from llmfit.advisor.hardware.probe import detect_machine
-machine = detect_machine([HostProbe(), NvidiaProbe()], timeout_s=float(sys.argv[1]))
+probes = [HostProbe(), NvidiaProbe(root=Path(sys.argv[2]))]
+machine = detect_machine(probes, timeout_s=float(sys.argv[1]))
 print(json.dumps(machine_to_json(machine)))
+"""
+DETECT_ALL = """
+import json, os, sys
+from pathlib import Path
+from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.machine_file import machine_to_json
+from llmfit.advisor.hardware.nvidia import NvidiaProbe
+from llmfit.advisor.hardware.probe import detect_machine
+for environ in json.load(sys.stdin):
+    os.environ.update(environ)
+    probes = [HostProbe(), NvidiaProbe(root=Path(os.environ.get("FAKE_ROOT", "/")))]
+    machine = detect_machine(probes, timeout_s=30)
+    print(json.dumps(machine_to_json(machine)))
+    for name in environ:
+        del os.environ[name]
 """
 
 
@@ -57,23 +74,45 @@ def fake_nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def detect_with_nvml(fake_nvml_folder: Path) -> Callable[..., Machine]:
-    """Runs detection in a new process in which pynvml loads the stand-in with a scenario."""
+    """Runs detection in a new process in which pynvml loads the stand-in with a scenario.
 
-    def detect(scenario: str, timeout_s: float = 30.0, **environ: str) -> Machine:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("CUDA_")}
-        environment |= {"FAKE_NVML": scenario, "LD_LIBRARY_PATH": str(fake_nvml_folder), **environ}
-        done = subprocess.run(
-            [sys.executable, "-c", DETECT, str(timeout_s)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return machine_from_json(json.loads(done.stdout))
+    ``root`` is where the NVIDIA probe looks for ``/dev`` and ``/proc``.
+    """
+
+    def detect(scenario: str, timeout_s: float = 30.0, root: Path = Path("/"), **environ: str) -> Machine:
+        environ = {"FAKE_NVML": scenario, **environ}
+        (text,) = _python(fake_nvml_folder, [DETECT, str(timeout_s), str(root)], environ)
+        return machine_from_json(json.loads(text))
 
     return detect
+
+
+@pytest.fixture(scope="session")
+def detect_all_with_nvml(fake_nvml_folder: Path) -> Callable[..., dict[str, Machine]]:
+    """Runs detection once for each named environment, all in one new process: starting one costs more than
+    detecting. ``FAKE_ROOT`` is where the NVIDIA probe looks for ``/dev`` and ``/proc``."""
+
+    def detect(environs: Mapping[str, Mapping[str, str]]) -> dict[str, Machine]:
+        lines = _python(fake_nvml_folder, [DETECT_ALL], {}, json.dumps(list(environs.values())))
+        return {name: machine_from_json(json.loads(line)) for name, line in zip(environs, lines, strict=True)}
+
+    return detect
+
+
+def _python(nvml_folder: Path, script: list[str], environ: Mapping[str, str], stdin: str = "") -> list[str]:
+    """The lines that a script prints whose pynvml finds the stand-in."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CUDA_", "FAKE_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", *script],
+        env={**environment, "LD_LIBRARY_PATH": str(nvml_folder), **environ},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 def _facts(name: str, sizes: tuple[int, ...], bandwidth_gb_s: int, **more: object) -> GpuFacts:
