@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.text import printable
+from llmfit.tui.cli.measuring import measured_machine
 from llmfit.tui.cli.output import print_json, print_lines
 from llmfit.tui.cli.render import gpu_line, ram_line, wrapped
 from llmfit.tui.session import machine_from
 
 
 def run(parsed: argparse.Namespace) -> int:
-    machine = machine_from(vars(parsed), find_server=True)
+    values = vars(parsed)
+    machine = measured_machine(values) if parsed.measure else machine_from(values, find_server=True)
     if parsed.json:
         print_json(machine_to_json(machine))
     else:
