@@ -62,9 +62,10 @@ class MachineCache:
 
 def _this_machine(find_server: bool) -> Machine:
     from llmfit.advisor.hardware.probe import detect_machine
+    from llmfit.advisor.hardware.remembered_bandwidth import with_remembered_bandwidth
     from llmfit.catalog.gpus import match_gpu
 
-    machine = detect_machine(match=match_gpu)
+    machine = with_remembered_bandwidth(detect_machine(match=match_gpu))
     if find_server:
         from llmfit.tui.llama_servers import with_llama_servers
 
