@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmfit.advisor.hardware.findings import clean_text
@@ -48,12 +48,13 @@ class RamModules:
 
 def read_ram_modules(root: Path, total_bytes: int | None) -> RamModules:
     """The RAM of the computer under ``root``; ``total_bytes`` is what the kernel counts."""
-    found = RamModules()
-    for modules in (_from_udev(root), _from_firmware(root)):
-        found = describe_modules(modules, total_bytes)
-        if found.memory_type is not None:
-            return found
-    return found if found != RamModules() else RamModules(memory_type=_type_from_edac(root))
+    by_udev = describe_modules(_from_udev(root), total_bytes)
+    if by_udev.memory_type is not None:
+        return by_udev
+    by_table = describe_modules(_from_firmware(root), total_bytes)
+    if by_table.memory_type is not None:
+        return by_table
+    return replace(by_udev, memory_type=_type_from_edac(root))
 
 
 def describe_modules(modules: Sequence[MemoryModule], total_bytes: int | None) -> RamModules:
