@@ -30,6 +30,8 @@ _SERIES_WORDS = frozenset({"rtx", "gtx", "rx", "arc", "pro", "ai"})
 """What people leave out at the front: ``3090``, ``7900 XTX``, ``A6000``, ``B580``."""
 _SIZE_TOLERANCE = 0.12
 """Drivers show up to 7 % less than the size sold (ECC, firmware, a DGX Spark's 119.7 of 128 GiB)."""
+FEWEST_ALIKE = 3
+"""Fewer cards are no class."""
 _SAME_WORD = {"laptop": "mobile", "notebook": "mobile"}
 
 
@@ -80,6 +82,34 @@ def match_gpu(gpu: Gpu, memory_bytes: int | None) -> GpuFacts | None:
     candidates = (own, _with_pci_id(gpu.pci_id), named)
     found = (_decided(rows, name, memory_bytes) for rows in candidates)
     return next((facts for facts in found if facts is not None), None)
+
+
+def typical_bandwidth(vendor: str, memory_bytes: int | None) -> tuple[int, str] | None:
+    """The middle bandwidth (bytes/s) of this vendor's cards with this much memory, and which cards those are.
+
+    A ``BandwidthEstimate`` of the hardware room, for cards that the catalogue does not know. None with fewer
+    than three cards to judge by.
+    """
+    if not memory_bytes:
+        return None
+    alike = sorted(
+        facts.bandwidth_bytes_per_s
+        for facts in list_gpus()
+        if facts.vendor == vendor
+        and facts.bandwidth_bytes_per_s is not None
+        and facts.memory_bytes_options
+        and facts.unified_memory == (vendor == "apple")
+        and _surplus(facts, memory_bytes) <= _SIZE_TOLERANCE
+    )
+    if len(alike) < FEWEST_ALIKE:
+        return None
+    maker = {"amd": "AMD", "nvidia": "NVIDIA"}.get(vendor, vendor.capitalize())
+    size = f"{round(memory_bytes / GIB)} GB"
+    why = (
+        f"estimated: middle of {len(alike)} {maker} cards with {size} in the catalogue, "
+        f"{alike[0] / 1e9:.0f} to {alike[-1] / 1e9:.0f} GB/s"
+    )
+    return alike[(len(alike) - 1) // 2], why
 
 
 def _decided(found: Sequence[GpuFacts], name: str, memory_bytes: int | None) -> GpuFacts | None:
@@ -235,7 +265,8 @@ def _backend(row: loader.Row) -> str:
     """The llama.cpp backend a card is planned for where nobody probed what is installed."""
     vendor = row["vendor"]
     if vendor == "amd":
-        return "vulkan" if row.get("unified_memory") else "rocm"
+        graphics = not str(row.get("architecture")).startswith("CDNA")  # MI300A shares RAM and has no Vulkan
+        return "vulkan" if row.get("unified_memory") and graphics else "rocm"
     return {"nvidia": "cuda", "apple": "metal"}.get(str(vendor), "vulkan")
 
 

@@ -63,9 +63,9 @@ class MachineCache:
 def _this_machine(find_server: bool) -> Machine:
     from llmfit.advisor.hardware.probe import detect_machine
     from llmfit.advisor.hardware.remembered_bandwidth import with_remembered_bandwidth
-    from llmfit.catalog.gpus import match_gpu
+    from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 
-    machine = with_remembered_bandwidth(detect_machine(match=match_gpu))
+    machine = with_remembered_bandwidth(detect_machine(match=match_gpu, estimate=typical_bandwidth))
     if find_server:
         from llmfit.tui.llama_servers import with_llama_servers
 

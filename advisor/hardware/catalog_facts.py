@@ -8,13 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Partition
+from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Memory, Partition
 
 DriverMatch = Callable[[Gpu, int | None], GpuFacts | None]
 """The row of a card that a probe found, with this much memory (system RAM for unified memory), or ``None``
 where it is unknown or could be several. A slice of a card (MIG) has the row of the whole card."""
 GENERIC_NAMES = frozenset({"AMD GPU", "Intel GPU", "NVIDIA GPU"})
 """What a probe writes where no driver and no table names the card."""
+BandwidthEstimate = Callable[[str, int | None], tuple[int, str] | None]
+"""Vendor and memory size → the bandwidth that cards of this class have, and a sentence part that says which
+cards those are; ``None`` where too few are known."""
+PCI_WINDOW = "PCI window"
+"""The source of a total that is only the size of the window that the card opens on the PCI bus: an upper
+bound, with which the catalogue finds the size that the card is sold with."""
+FREE_SOURCE = "total less listed programs"
 SAME_BANDWIDTH = 0.1
 """Memory clock × bus width meets the catalogue within 1 % on the cards checked; 10 % off is another card."""
 
@@ -30,6 +37,7 @@ def add_catalog_facts(
     them. ``ram_bytes`` is the system's RAM, the size that counts for a GPU with unified memory.
     """
     facts = match(gpu, ram_bytes if gpu.unified_memory else gpu.vram_total_bytes)
+    gpu = _with_size(gpu, facts)
     if facts is None:
         note = (
             f"The catalogue has no single card for {gpu.name}: its speed is known as far as the driver tells."
@@ -48,6 +56,57 @@ def add_catalog_facts(
     given = {name: value for name, value in given.items() if value is not None}
     sources = {**gpu.sources, **dict.fromkeys(given, "catalog")}
     return replace(gpu, catalog_id=facts.id, sources=sources, **given), notes  # type: ignore[arg-type]
+
+
+def add_bandwidth(
+    gpu: Gpu, memory: Memory, estimate: BandwidthEstimate | None
+) -> tuple[Gpu, tuple[str, ...]]:
+    """``gpu`` with a bandwidth where neither driver nor catalogue knows one, and a note that says so.
+
+    An integrated GPU has that of its RAM; a card is taken to be like others of its maker and memory size.
+    """
+    if gpu.bandwidth_bytes_per_s is not None or gpu.partition is not None:
+        return gpu, ()
+    ram = memory.peak_bandwidth_bytes_per_s or memory.bandwidth_bytes_per_s
+    if gpu.unified_memory and ram is not None:
+        source = (
+            "peak of its type" if memory.peak_bandwidth_bytes_per_s else memory.bandwidth_source or "given"
+        )
+        return _with_bandwidth(gpu, ram, f"RAM ({source})"), ()
+    shared_by_maker = gpu.unified_memory and gpu.vendor != "apple"
+    found = estimate(gpu.vendor, gpu.vram_total_bytes) if estimate and not shared_by_maker else None
+    if found is None:
+        return gpu, ()
+    bandwidth, why = found
+    note = f"{gpu.name}: its memory bandwidth is not known and taken as {bandwidth / 1e9:.0f} GB/s, {why}."
+    return _with_bandwidth(gpu, bandwidth, why), (note,)
+
+
+def _with_bandwidth(gpu: Gpu, bandwidth: int, source: str) -> Gpu:
+    sources = {**gpu.sources, "bandwidth_bytes_per_s": source}
+    return replace(gpu, bandwidth_bytes_per_s=bandwidth, sources=sources)
+
+
+def _with_size(gpu: Gpu, facts: GpuFacts | None) -> Gpu:
+    """``gpu`` with the memory that the card is sold with, where the driver does not tell it.
+
+    Of several sizes the largest that its PCI window can show; where nothing decides, it stays unknown.
+    """
+    window = gpu.vram_total_bytes if gpu.sources.get("vram_total_bytes") == PCI_WINDOW else None
+    if gpu.unified_memory or (gpu.vram_total_bytes is not None and window is None):
+        return gpu
+    options = facts.memory_bytes_options if facts is not None else ()
+    possible = [size for size in options if window is None or size <= window]
+    size = max(possible) if window is not None and possible else possible[0] if len(possible) == 1 else None
+    sources = {key: source for key, source in gpu.sources.items() if key != "vram_total_bytes"}
+    if size is None:
+        return replace(gpu, vram_total_bytes=None, sources=sources)
+    sources["vram_total_bytes"] = "catalog"
+    free = gpu.vram_free_bytes
+    if free is None and "processes" in sources:
+        free = max(0, size - sum(process.vram_bytes or 0 for process in gpu.processes))
+        sources["vram_free_bytes"] = FREE_SOURCE
+    return replace(gpu, vram_total_bytes=size, vram_free_bytes=free, sources=sources)
 
 
 def _slice_of(facts: GpuFacts, partition: Partition | None) -> GpuFacts:

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field, replace
 
 from llmfit.advisor.hardware.amd import AmdProbe
 from llmfit.advisor.hardware.apple import AppleProbe
-from llmfit.advisor.hardware.catalog_facts import DriverMatch, add_catalog_facts
+from llmfit.advisor.hardware.catalog_facts import (
+    BandwidthEstimate,
+    DriverMatch,
+    add_bandwidth,
+    add_catalog_facts,
+)
 from llmfit.advisor.hardware.findings import Findings, Probe, clean_text
 from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.intel import IntelProbe
 from llmfit.advisor.hardware.llama_server import find_llama_server
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.hardware.nvidia import NvidiaProbe
@@ -24,17 +30,19 @@ _OS_NAMES = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}
 
 def default_probes() -> tuple[Probe, ...]:
     """One probe for each source of facts, in the order in which GPUs are numbered."""
-    return (HostProbe(), NvidiaProbe(), AmdProbe(), AppleProbe())
+    return (HostProbe(), NvidiaProbe(), AmdProbe(), IntelProbe(), AppleProbe())
 
 
 def detect_machine(
     probes: Sequence[Probe] | None = None,
     match: DriverMatch | None = None,
     timeout_s: float = PROBE_TIMEOUT_S,
+    estimate: BandwidthEstimate | None = None,
 ) -> Machine:
     """This computer as it is now.
 
-    ``match`` (the catalogue's ``match_gpu``) fills what drivers do not tell: bandwidth, FP16 rate.
+    ``match`` (the catalogue's ``match_gpu``) fills what drivers do not tell: bandwidth, FP16 rate;
+    ``estimate`` (its ``typical_bandwidth``) the bandwidth of cards that it does not know.
     All probes together get ``timeout_s`` seconds. Nothing here raises: what could not be read is ``None`` and
     has its sentence in ``notes``.
     """
@@ -49,6 +57,9 @@ def detect_machine(
         if match is not None:
             numbered, doubts = add_catalog_facts(numbered, match, memory.total_bytes)
             notes.extend(doubts)
+            _rename(notes, gpus, gpu.name, numbered.name)
+        numbered, doubts = add_bandwidth(numbered, memory, estimate)
+        notes.extend(doubts)
         finished.append(numbered)
     return Machine(
         os=_OS_NAMES.get(platform.system(), platform.system().lower()),
@@ -104,12 +115,19 @@ def _without_idle_integrated(gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
     cards = [gpu for gpu in gpus if not gpu.unified_memory]
     if not cards or len(cards) == len(gpus):
         return gpus
-    notes.extend(
-        f"{gpu.name} is left out: llama.cpp uses no integrated GPU beside a graphics card."
-        for gpu in gpus
-        if gpu.unified_memory
-    )
+    kept = {gpu.name for gpu in cards}
+    for name in dict.fromkeys(gpu.name for gpu in gpus if gpu.unified_memory):
+        if name not in kept:  # advice about a GPU that is not used helps nobody
+            notes[:] = [note for note in notes if not note.startswith(f"{name}: ")]
+        notes.append(f"{name} is left out: llama.cpp uses no integrated GPU beside a graphics card.")
     return cards
+
+
+def _rename(notes: list[str], gpus: Sequence[Gpu], old: str, new: str) -> None:
+    """What was noted about a nameless card is said of the name that the catalogue gave it."""
+    if old != new and [gpu.name for gpu in gpus].count(old) == 1:
+        start = f"{old}: "
+        notes[:] = [f"{new}: {note[len(start) :]}" if note.startswith(start) else note for note in notes]
 
 
 def _with_shared_memory(gpu: Gpu, memory: Memory) -> Gpu:
@@ -124,7 +142,8 @@ def _with_shared_memory(gpu: Gpu, memory: Memory) -> Gpu:
     if total is None and memory.capacity_bytes is not None:
         total, sources["vram_total_bytes"] = memory.capacity_bytes, "system RAM"
     if free is None and total is not None and memory.available_bytes is not None:
-        free, sources["vram_free_bytes"] = min(total, memory.available_bytes), "system RAM"
+        most = (gpu.carve_out_bytes or 0) + memory.available_bytes
+        free, sources["vram_free_bytes"] = min(total, most), "system RAM"
     return replace(gpu, vram_total_bytes=total, vram_free_bytes=free, sources=sources)
 
 

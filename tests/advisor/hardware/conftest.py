@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from llmfit.advisor.hardware.machine import GpuFacts, GpuLookup, Machine
 from llmfit.advisor.hardware.machine_file import machine_from_json
 from llmfit.advisor.units import GIB
 
+SYSFS = Path(__file__).parents[2] / "data" / "sysfs"
 FAKE_NVML_SOURCE = Path(__file__).parents[2] / "data" / "fake_nvml.c"
 DETECT = """
 import json, sys
@@ -58,6 +60,44 @@ def tree(tmp_path: Path) -> Callable[[Mapping[str, str | bytes]], Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def computer(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tree of tests/data/sysfs and returns its root.
+
+    ``changes`` are path → content; None removes a file.
+    """
+
+    def write(name: str, changes: Mapping[str, str | None] | None = None) -> Path:
+        root = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
+        short: dict[str, str] = {}
+        for line in (SYSFS / f"{name}.tree").read_text().splitlines():
+            if line.startswith("#"):
+                continue
+            left, sign, right = re.split(r" (=|->) ?", line, maxsplit=1)
+            left = left.format(**short)
+            if left.startswith("@"):
+                short[left[1:]] = right.format(**short)
+            elif sign == "->":
+                _make(root / left).symlink_to(right)
+            elif right.startswith("hex:"):
+                _make(root / left).write_bytes(bytes.fromhex(right[4:]))
+            else:
+                _make(root / left).write_text(right.replace("\\n", "\n").replace("\\t", "\t"))
+        for path, content in (changes or {}).items():
+            changed = root / path.format(**short)
+            changed.unlink(missing_ok=True)
+            if content is not None:
+                _make(changed).write_text(content)
+        return root
+
+    return write
+
+
+def _make(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,117 +1,390 @@
-"""AMD GPUs from trees like those of the Linux driver amdgpu."""
+"""AMD GPUs from trees like those of the Linux driver amdgpu (tests/data/sysfs names their witnesses)."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import amd
+from llmfit.advisor.hardware import amd as amd_module
 from llmfit.advisor.hardware.amd import AmdProbe
+from llmfit.advisor.hardware.amd_library import LibraryCard, read_library
+from llmfit.advisor.hardware.amd_pools import Pools, pool_notes, usable_memory
 from llmfit.advisor.hardware.findings import Findings
-from llmfit.advisor.units import GIB, MIB
+from llmfit.advisor.hardware.machine import Gpu, VramProcess
+from llmfit.advisor.units import GIB, KIB, MIB
 
+Computer = Callable[..., Path]
 Tree = Callable[[Mapping[str, str | bytes]], Path]
-CARD = "sys/class/drm/card1/device"
-IDS = "# table\n1.0.0\n744C,\tC8,\tAMD Radeon RX 7900 XTX\n744C,\tCC,\tAMD Radeon RX 7900 XT\n"
-DISCRETE: dict[str, str | bytes] = {
-    f"{CARD}/vendor": "0x1002\n",
-    f"{CARD}/device": "0x744c\n",
-    f"{CARD}/revision": "0xc8\n",
-    f"{CARD}/mem_info_vram_total": f"{24 * GIB}\n",
-    f"{CARD}/mem_info_vram_used": f"{512 * MIB}\n",
-    f"{CARD}/mem_info_gtt_total": f"{32 * GIB}\n",
-    f"{CARD}/mem_info_gtt_used": "0\n",
-    f"{CARD}/gpu_metrics": bytes([120, 0, 1, 3]) + bytes(116),
-    f"{CARD}/uevent": "DRIVER=amdgpu\nPCI_SLOT_NAME=0000:03:00.0\n",
-    f"{CARD}/hwmon/hwmon3/power1_cap": "339000000\n",
-    "usr/share/libdrm/amdgpu.ids": IDS,
-    "dev/kfd": "",
-    # A connector of the card, not another card.
-    "sys/class/drm/card1-HDMI-A-1/status": "connected",
-}
+HALO_GTT = 65867993088
+HALO_RAISED = 118111600640
+HALO_CARVE_OUT = 103079215104
 
 
-def no_names() -> dict[str, str]:
+def nothing() -> Mapping[str, LibraryCard]:
     return {}
 
 
-def test_a_card_with_its_own_memory(tree: Tree) -> None:
-    findings = AmdProbe(tree(DISCRETE), no_names).read()
+def unexpected() -> Mapping[str, LibraryCard]:
+    raise AssertionError("asked the library though sysfs tells all")
+
+
+def only(findings: Findings) -> Gpu:
     (gpu,) = findings.gpus
+    return gpu
+
+
+def test_a_radeon_rx_7900_xtx(computer: Computer) -> None:
+    findings = AmdProbe(computer("rx-7900-xtx"), unexpected).read()
+    gpu = only(findings)
     assert (gpu.name, gpu.vendor, gpu.backend, gpu.unified_memory) == (
         "AMD Radeon RX 7900 XTX",
         "amd",
         "rocm",
         False,
     )
-    assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (24 * GIB, 24 * GIB - 512 * MIB)  # without GTT
-    assert gpu.power_limit_w == 339.0
-    assert gpu.uuid == "0000:03:00.0"
+    assert (gpu.pci_id, gpu.pci_bus, gpu.uuid) == ("1002:744c rev c8", "0000:03:00.0", "cc4d02090dc9c3ff")
+    assert gpu.vram_total_bytes == 25753026560
+    assert gpu.vram_free_bytes == 25753026560 - 1402003456  # GTT is RAM, and does not count
+    assert gpu.carve_out_bytes is None
+    assert (gpu.power_limit_w, gpu.power_draw_w) == (339.0, 25.0)
+    assert gpu.driver == "amdgpu 6.14.14"
     assert gpu.sources["vram_total_bytes"] == "sysfs"
+
+
+def test_the_link_that_counts_is_that_of_the_slot(computer: Computer) -> None:
+    """The chip shows x16 to the switch on the card; the slot has eight lanes."""
+    gpu = only(AmdProbe(computer("rx-7900-xtx"), nothing).read())
+    assert (gpu.pcie_generation, gpu.pcie_width, gpu.pcie_max_width) == (4, 8, 16)
+
+
+def test_programs_are_listed_once_and_those_of_rocm_too(computer: Computer) -> None:
+    gpu = only(AmdProbe(computer("rx-7900-xtx"), nothing).read())
+    assert gpu.processes == (
+        VramProcess(4444, "python3", 734003200),  # another user's: the compute driver tells
+        VramProcess(1500, "kwin_wayland", 544428 * KIB),  # two files of one client
+        VramProcess(2200, "firefox", 60060 * KIB),
+    )
+
+
+def test_memory_that_nobody_is_seen_to_hold_is_a_note(
+    computer: Computer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = computer("rx-7900-xtx", {"{gpu}/mem_info_vram_used": "9000000000\n"})
+    assert AmdProbe(root, nothing).read().notes == ()  # nobody else is there
+    original = amd_module.read_drm_clients
+
+    def with_hidden(path: Path) -> object:
+        clients = original(path)
+        clients.hidden = 200
+        return clients
+
+    monkeypatch.setattr(amd_module, "read_drm_clients", with_hidden)
+    (note,) = AmdProbe(root, nothing).read().notes
+    assert "7.1 GiB of its memory is held by the driver or by programs of other users" in note
+
+
+def test_a_radeon_rx_9070_without_rocm(computer: Computer) -> None:
+    findings = AmdProbe(computer("rx-9070"), nothing).read()
+    gpu = only(findings)
+    assert (gpu.name, gpu.backend, gpu.pci_id) == ("AMD GPU", "vulkan", "1002:7550 rev c3")
+    assert gpu.vram_total_bytes == 17095983104
+    assert (gpu.pcie_generation, gpu.pcie_width) == (5, 16)
+    assert gpu.driver == "amdgpu, Linux 6.17.4-arch2-1"
+    assert gpu.processes == ()
+    assert "the CPU reaches 256 MiB of its 15.9 GiB directly" in findings.notes[0]
+
+
+def test_strix_halo_as_it_comes(computer: Computer) -> None:
+    findings = AmdProbe(computer("strix-halo-512m"), nothing).read()
+    gpu = only(findings)
+    assert gpu.unified_memory
+    assert (gpu.name, gpu.backend) == ("AMD Radeon 8060S Graphics", "rocm")
+    assert gpu.vram_total_bytes == HALO_GTT  # ROCm does not use a carve-out smaller than GTT
+    assert gpu.vram_free_bytes == HALO_GTT - 41943040
+    assert gpu.carve_out_bytes == 0
+    assert gpu.sources["vram_total_bytes"] == "kfd"
+    assert (gpu.pcie_generation, gpu.pcie_width) == (None, None)  # it has no slot
+    assert gpu.processes == (VramProcess(3100, "gnome-shell", 160_000 * KIB),)
+    (note,) = findings.notes
+    pages = (128648424 * KIB - 8 * GIB) // 4096
+    assert f"ttm.pages_limit={pages} " in note
+    assert "lends the GPU 61.3 GiB of 122.7 GiB RAM" in note
+    assert "makes it 114.7 GiB and leaves the system 8.0 GiB" in note
+
+
+def test_strix_halo_with_a_raised_limit(computer: Computer) -> None:
+    findings = AmdProbe(computer("strix-halo-512m-gtt-110g"), nothing).read()
+    gpu = only(findings)
+    assert gpu.vram_total_bytes == HALO_RAISED  # what HIP reports there
+    assert gpu.vram_free_bytes == HALO_RAISED - 41943040
     assert findings.notes == ()
 
 
-def test_without_rocm_it_is_planned_for_vulkan(tree: Tree) -> None:
-    files = {name: content for name, content in DISCRETE.items() if name != "dev/kfd"}
-    assert AmdProbe(tree(files), no_names).read().gpus[0].backend == "vulkan"
-
-
-def strix_halo(available: str) -> dict[str, str | bytes]:
-    return DISCRETE | {
-        f"{CARD}/device": "0x1586",
-        f"{CARD}/product_name": "Radeon 8060S\x1b[2J Graphics\n",
-        f"{CARD}/mem_info_vram_total": str(GIB),
-        f"{CARD}/mem_info_vram_used": str(256 * MIB),
-        f"{CARD}/mem_info_gtt_total": str(62 * GIB),
-        f"{CARD}/mem_info_gtt_used": str(2 * GIB),
-        f"{CARD}/gpu_metrics": bytes([4, 1, 3, 0]),
-        "proc/meminfo": f"MemTotal: 130000000 kB\n{available}",
-    }
-
-
-def test_an_apu_uses_its_carve_out_and_ram(tree: Tree) -> None:
-    (gpu,) = AmdProbe(tree(strix_halo(f"MemAvailable: {100 * 2**20} kB\n")), no_names).read().gpus
+def test_strix_halo_with_a_large_carve_out(computer: Computer) -> None:
+    findings = AmdProbe(computer("strix-halo-96g"), nothing).read()
+    gpu = only(findings)
     assert gpu.unified_memory
-    assert gpu.name == "Radeon 8060S [2J Graphics"
-    assert gpu.vram_total_bytes == 63 * GIB
-    assert gpu.vram_free_bytes == 60 * GIB + 768 * MIB
+    assert (gpu.vram_total_bytes, gpu.carve_out_bytes) == (HALO_CARVE_OUT, HALO_CARVE_OUT)
+    assert gpu.vram_free_bytes == HALO_CARVE_OUT - 159383552
+    unused, firmware = findings.notes
+    assert "ROCm can use 96.0 GiB" in unused
+    assert "15.5 GiB of RAM that the kernel lends it" in unused
+    assert "keeps 96.0 GiB for the GPU alone and leaves the system 31.0 GiB" in firmware
 
 
-def test_an_apu_gets_no_more_than_the_ram_that_is_free(tree: Tree) -> None:
-    (gpu,) = AmdProbe(tree(strix_halo(f"MemAvailable: {10 * 2**20} kB\n")), no_names).read().gpus
-    assert gpu.vram_free_bytes == 10 * GIB + 768 * MIB
+def test_an_older_kernel_gives_rocm_only_gtt(computer: Computer) -> None:
+    """ROCm/ROCm issue 5444: rocminfo shows 15.5 GB of a carve-out of 96 GB."""
+    bank = "heap_type 1\nsize_in_bytes 16625025024\nflags 0\n"
+    node = "sys/class/kfd/kfd/topology/nodes/1/mem_banks/0/properties"
+    gpu = only(AmdProbe(computer("strix-halo-96g", {node: bank}), nothing).read())
+    assert (gpu.vram_total_bytes, gpu.carve_out_bytes) == (16625025024, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        ("strix-halo-512m", 536870912 + HALO_GTT),
+        ("strix-halo-512m-gtt-110g", 536870912 + HALO_RAISED),
+        ("strix-halo-96g", HALO_CARVE_OUT + 16625025024),
+    ],
+)
+def test_vulkan_sees_both_pools(computer: Computer, name: str, total: int) -> None:
+    gpu = only(AmdProbe(computer(name, {"dev/kfd": None}), nothing).read())
+    assert gpu.backend == "vulkan"
+    assert gpu.vram_total_bytes == total
+    assert gpu.carve_out_bytes == (HALO_CARVE_OUT if name == "strix-halo-96g" else 536870912)
+    assert gpu.sources["vram_total_bytes"] == "sysfs"
+
+
+@pytest.mark.parametrize("backend", ["rocm", "vulkan"])
+def test_an_apu_gets_no_more_than_the_ram_that_is_free(computer: Computer, backend: str) -> None:
+    changes = {"proc/meminfo": f"MemTotal: 128648424 kB\nMemAvailable: {10 * 2**20} kB\n"}
+    if backend == "vulkan":
+        changes["dev/kfd"] = None  # type: ignore[assignment]
+    gpu = only(AmdProbe(computer("strix-halo-512m", changes), nothing).read())
+    carve_out = 536870912 - 125829120 if backend == "vulkan" else 0
+    assert gpu.vram_free_bytes == 10 * GIB + carve_out
+
+
+def test_an_apu_in_a_container_gets_what_the_container_has(computer: Computer) -> None:
+    changes = {
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/memory.max": f"{16 * GIB}\n",
+        "sys/fs/cgroup/memory.current": f"{3 * GIB}\n",
+        "sys/fs/cgroup/memory.stat": f"inactive_file {GIB}\n",
+    }
+    gpu = only(AmdProbe(computer("strix-halo-512m", changes), nothing).read())
+    assert gpu.vram_free_bytes == 14 * GIB
+
+
+def test_the_driver_package_of_amd_has_its_own_parameter(computer: Computer) -> None:
+    root = computer("strix-halo-512m", {"sys/module/amdttm/parameters/pages_limit": "16081053"})
+    assert "amdttm.pages_limit=" in AmdProbe(root, nothing).read().notes[0]
+
+
+def test_mi300a_uses_ram_though_its_table_is_that_of_a_card(computer: Computer) -> None:
+    gpu = only(AmdProbe(computer("mi300a"), nothing).read())
+    assert gpu.unified_memory
+    assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (67108864000, 67108864000 - 100663296)
+    assert gpu.carve_out_bytes == 0
+    set_aside = {"{gpu}/mem_info_vram_total": "137438953472\n"}
+    card = only(AmdProbe(computer("mi300a", set_aside), nothing).read())
+    assert not card.unified_memory
+    assert card.vram_total_bytes == 128 * GIB
+
+
+def test_four_mi300a_share_the_ram(computer: Computer, tmp_path: Path) -> None:
+    """Each driver offers half of all RAM as GTT; the four have a quarter each at most."""
+    changes = {"proc/meminfo": f"MemTotal: {512 * 2**20} kB\nMemAvailable: {500 * 2**20} kB\n"}
+    root = computer("mi300a", changes | {"{gpu}/mem_info_gtt_total": f"{256 * GIB}\n"})
+    first = root / "sys/devices/pci0000:00/0000:00:01.1/0000:01:00.0"
+    for index in range(1, 4):
+        other = root / f"sys/devices/pci000{index}:00/000{index}:00:01.1/000{index}:01:00.0"
+        other.mkdir(parents=True)
+        for file in first.iterdir():
+            if file.is_file():
+                (other / file.name).write_bytes(file.read_bytes())
+        (other / "uevent").write_text(f"DRIVER=amdgpu\nPCI_SLOT_NAME=000{index}:01:00.0\n")
+        node = root / f"sys/class/drm/renderD{128 + index}"
+        node.mkdir()
+        (node / "device").symlink_to(other)
+    gpus = AmdProbe(root, nothing).read().gpus
+    assert [gpu.vram_total_bytes for gpu in gpus] == [128 * GIB] * 4
+    assert [gpu.index for gpu in gpus] == [0, 1, 2, 3]
+
+
+def test_an_integrated_gpu_beside_a_card(computer: Computer) -> None:
+    """In order of the PCI bus, the screen of the board's management chip left out."""
+    gpus = AmdProbe(computer("amd-igpu-beside-card"), nothing).read().gpus
+    assert [(gpu.name, gpu.unified_memory) for gpu in gpus] == [
+        ("AMD Radeon RX 7600", False),
+        ("AMD Radeon Graphics", True),
+    ]
 
 
 def test_missing_files_are_unknown(tree: Tree) -> None:
-    findings = AmdProbe(tree({f"{CARD}/vendor": "0x1002"}), no_names).read()
-    (gpu,) = findings.gpus
+    findings = AmdProbe(tree({"sys/class/drm/card1/device/vendor": "0x1002"}), nothing).read()
+    gpu = only(findings)
     assert (gpu.name, gpu.vram_total_bytes, gpu.vram_free_bytes, gpu.power_limit_w) == (
         "AMD GPU",
         None,
         None,
         None,
     )
+    assert (gpu.pci_id, gpu.pci_bus, gpu.pcie_width, gpu.uuid) == (None, None, None, None)
     assert gpu.sources == {}
-    assert "does not tell its memory" in findings.notes[0]
+    assert findings.notes == ("AMD GPU: the driver does not tell the size of its memory.",)
 
 
-def test_a_name_from_pyamdgpuinfo_where_the_tables_have_none(tree: Tree) -> None:
-    files = {name: content for name, content in DISCRETE.items() if "amdgpu.ids" not in name}
-    probe = AmdProbe(tree(files), lambda: {"0000:03:00.0": "AMD Radeon Something"})
-    assert probe.read().gpus[0].name == "AMD Radeon Something"
+@pytest.mark.parametrize(
+    "nonsense",
+    ["", "\n", "-1", "0x10", "1e9", "nan", "9" * 40, str(2**60), "1_000", "١٢٣", "12 34", "\x1b[2J"],
+)
+def test_nonsense_in_files_is_unknown(computer: Computer, nonsense: str) -> None:
+    names = ("mem_info_vram_total", "mem_info_vram_used", "current_link_width", "max_link_speed", "revision")
+    changes = {f"{{gpu}}/{name}": nonsense for name in names} | {
+        "{up}/current_link_width": nonsense,
+        "{slot}/current_link_width": nonsense,
+        "{gpu}/hwmon/hwmon3/power1_cap": nonsense,
+        "proc/1500/fdinfo/20": nonsense,
+        "proc/1500/fdinfo/21": f"drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-memory-vram: {nonsense} KiB",
+        "sys/class/kfd/kfd/topology/nodes/1/properties": nonsense,
+        "proc/meminfo": nonsense,
+    }
+    gpu = only(AmdProbe(computer("rx-7900-xtx", changes), nothing).read())
+    assert (gpu.vram_total_bytes, gpu.vram_free_bytes, gpu.power_limit_w) == (None, None, None)
+    assert (gpu.pcie_generation, gpu.pcie_width) == (4, None)
+    assert gpu.name.isprintable()
+    assert [process.name for process in gpu.processes] == ["firefox"]
 
 
-def test_other_makers_and_no_cards_are_nothing(tree: Tree, tmp_path: Path) -> None:
-    def unexpected() -> dict[str, str]:
-        raise AssertionError("asked for names without a card")
+def test_files_that_cannot_be_read_are_unknown(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = computer("rx-7900-xtx")
+    original = Path.open
 
+    def refuse(path: Path, *args: object, **more: object) -> object:
+        if path.name.startswith(("mem_info", "power1", "gpu_metrics", "unique_id")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, *args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    gpu = only(AmdProbe(root, nothing).read())
+    assert (gpu.vram_total_bytes, gpu.power_limit_w, gpu.uuid) == (None, None, "0000:03:00.0")
+    assert gpu.name == "AMD Radeon RX 7900 XTX"
+
+
+def test_a_card_that_disappears_while_it_is_read(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = computer("rx-7900-xtx")
+    original = amd_module.read_pcie_link
+
+    def unplug(device: amd_module.DisplayDevice) -> object:
+        (device.folder / "vendor").unlink()
+        return original(device)
+
+    monkeypatch.setattr(amd_module, "read_pcie_link", unplug)
+    findings = AmdProbe(root, nothing).read()
+    assert findings.gpus == ()
+    assert "was lost while it was being read" in findings.notes[0]
+
+
+def test_only_the_render_node_of_a_container(computer: Computer) -> None:
+    root = computer("rx-7900-xtx", {"sys/class/drm/card1": None})
+    assert only(AmdProbe(root, nothing).read()).vram_total_bytes == 25753026560
+
+
+def test_the_library_fills_what_sysfs_does_not_tell(computer: Computer) -> None:
+    card = LibraryCard("AMD Radeon Something", 16 * GIB, 2 * GIB, 8 * GIB, 0, 31.0)
+    changes = dict.fromkeys(("{gpu}/mem_info_vram_total", "{gpu}/mem_info_vram_used"))
+    gpu = only(AmdProbe(computer("rx-9070", changes), lambda: {"0000:2f:00.0": card}).read())
+    assert gpu.name == "AMD Radeon Something"
+    assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (16 * GIB, 14 * GIB)
+    assert gpu.sources["vram_total_bytes"] == "pyamdgpuinfo"
+
+
+def test_other_makers_and_no_cards_are_nothing(tree: Tree, tmp_path: Path, computer: Computer) -> None:
     assert AmdProbe(tmp_path / "empty", unexpected).read() == Findings()
-    assert AmdProbe(tree({f"{CARD}/vendor": "0x10de"}), unexpected).read() == Findings()
+    assert AmdProbe(tree({"sys/class/drm/version": "1"}), unexpected).read() == Findings()
+    assert AmdProbe(computer("arc-b580"), unexpected).read() == Findings()
+    for vendor in ("0x10de", "0x1a03", "0x1af4", "0x1b36", "0x102b", "0x1234", "nonsense", ""):
+        root = tree({"sys/class/drm/card0/device/vendor": vendor})
+        assert AmdProbe(root, unexpected).read() == Findings()
 
 
 def test_pyamdgpuinfo_without_dev_dri_is_no_error() -> None:
     if Path("/dev/dri").exists():
         pytest.skip("this computer has /dev/dri")
-    assert amd._names_from_pyamdgpuinfo() == {}
+    assert read_library() == {}
+
+
+def test_pyamdgpuinfo_by_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its second card cannot be opened, a query of the first fails: the rest counts."""
+
+    class Card:
+        name = "AMD Radeon\x1b[31m Red"
+        pci_slot = "0000:0B:00.0"
+        memory_info: Mapping[str, int] = {"vram_size": 8 * GIB, "gtt_size": 0}
+
+        def query_vram_usage(self) -> int:
+            return GIB
+
+        def query_gtt_usage(self) -> int:
+            raise RuntimeError("no")
+
+        def query_power(self) -> int:
+            return 42
+
+    def get_gpu(index: int) -> Card:
+        if index == 1:
+            raise OSError("cannot open")
+        return Card()
+
+    library = ModuleType("pyamdgpuinfo")
+    library.detect_gpus = lambda: 2  # type: ignore[attr-defined]
+    library.get_gpu = get_gpu  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyamdgpuinfo", library)
+    card = LibraryCard("AMD Radeon [31m Red", 8 * GIB, GIB, None, None, 42.0)
+    assert read_library() == {"0000:0b:00.0": card}
+
+
+sizes = st.none() | st.integers(0, 2**45)
+
+
+@given(sizes, sizes, sizes, sizes, sizes, sizes, sizes, st.sampled_from(["rocm", "vulkan"]))
+def test_never_more_than_there_is(
+    carve_out: int | None,
+    carve_out_used: int | None,
+    gtt: int | None,
+    gtt_used: int | None,
+    ram: int | None,
+    available: int | None,
+    kfd: int | None,
+    backend: str,
+) -> None:
+    def free(total: int | None, used: int | None) -> int | None:
+        return None if total is None or used is None else max(0, total - used)
+
+    pools = Pools(carve_out, free(carve_out, carve_out_used), gtt, free(gtt, gtt_used))
+    usable = usable_memory(pools, backend, ram, available, kfd)
+    if usable.total_bytes is None:
+        assert carve_out is None or (gtt is None and backend == "rocm")
+        return
+    lent = min(size for size in (gtt or 0, ram) if size is not None)
+    assert usable.total_bytes <= (carve_out or 0) + lent
+    assert 0 <= (usable.carve_out_bytes or 0) <= usable.total_bytes
+    if usable.free_bytes is not None:
+        assert 0 <= usable.free_bytes <= usable.total_bytes
+        if available is not None:
+            assert usable.free_bytes <= (usable.carve_out_bytes or 0) + available
+    assert all(note.endswith(".") for note in pool_notes("X", pools, backend, usable, ram))
+
+
+def test_small_machines_are_not_told_to_starve_the_system() -> None:
+    pools = Pools(512 * MIB, 500 * MIB, 8 * GIB, 8 * GIB)
+    usable = usable_memory(pools, "vulkan", 16 * GIB, 12 * GIB)
+    assert pool_notes("X", pools, "vulkan", usable, 16 * GIB) == ()
