@@ -45,7 +45,9 @@ def _running(handle: Handle, name: str, card: Handle | None, gpu_instance: int |
         if card is not None:
             with suppress(handle.nvml.NVMLError):
                 return [entry for entry in _list(card, name) if entry.gpuInstanceId == gpu_instance]
-        if name == _LISTS[0]:  # the others are missing on many parts, and nobody would miss them
+        # A part that has no lists of the other kinds lacks nothing.
+        absent = (handle.nvml.NVML_ERROR_NOT_SUPPORTED, handle.nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        if name == _LISTS[0] or error.value not in absent:
             handle.untold["programs"] = clean_text(str(error))
         return []
 

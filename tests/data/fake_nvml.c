@@ -11,7 +11,8 @@
  *   crowd (the driver counts four billion)
  *   no_driver, mismatch, ancient (init is missing), init_denied, hang_init
  *   hang (the second call never returns), lost (card 1 disappears), denied (card 1 may not be opened)
- *   partial (several fields NotSupported), nonsense (impossible numbers), narrow (4 of 16 PCIe lanes)
+ *   undrawn (the list of programs that draw fails), partial (several fields NotSupported),
+ *   nonsense (impossible numbers), narrow (4 of 16 PCIe lanes)
  *   old (a driver without the newer versions of calls), mps (a program under NVIDIA's MPS server)
  *   control (escape sequences in the name), latin1 (name not UTF-8)
  *   laptop (RTX 4090 Laptop GPU), vgpu (A40-24Q in a virtual machine), wsl (no programs, memory version 1 only)
@@ -293,6 +294,7 @@ static int drawing(void *handle, unsigned int *room, process *out) {
     process running[2] = {{(unsigned int)own_pid(), 200 * MIB, NO_INSTANCE, NO_INSTANCE},
                           {4000000001u, ~0ULL, NO_INSTANCE, NO_INSTANCE}};
     if (is("jetson") || is_cut(handle)) return NOT_SUPPORTED;
+    if (is("undrawn")) return UNKNOWN;
     return list(running, is("two") && card_of(handle) == 0 ? 2 : 0, room, out);
 }
 

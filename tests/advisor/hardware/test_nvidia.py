@@ -18,7 +18,7 @@ Detect = Callable[..., Machine]
 SCENARIOS = (
     *("one", "two", "none", "mixed", "many", "crowd"),
     *("no_driver", "mismatch", "ancient", "init_denied", "lost", "denied"),
-    *("partial", "nonsense", "narrow", "old", "mps", "control", "latin1"),
+    *("partial", "nonsense", "narrow", "old", "mps", "control", "latin1", "undrawn"),
     *("laptop", "vgpu", "gb10", "zero", "jetson"),
 )
 
@@ -75,6 +75,11 @@ def test_two_cards_with_programs(seen: Mapping[str, Machine]) -> None:
 def test_programs_under_the_mps_server_are_listed(seen: Mapping[str, Machine]) -> None:
     (program,) = seen["mps"].gpus[0].processes
     assert (program.pid, program.name, program.vram_bytes) == (4000000000, "llama-server", 900 * MIB)
+
+
+def test_a_list_of_programs_that_fails_is_told(seen: Mapping[str, Machine]) -> None:
+    (note,) = seen["undrawn"].notes
+    assert note == "Card 0 (NVIDIA GeForce RTX 3090) does not tell its programs: Unknown Error."
 
 
 @pytest.mark.parametrize(
