@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
+from llmfit.advisor.hardware.nvidia_card import _bandwidth
+from llmfit.advisor.hardware.nvidia_device import Handle
 from llmfit.advisor.units import MIB
 from llmfit.catalog.gpus import match_gpu
 
@@ -83,3 +85,32 @@ def test_cards_of_similar_names_are_told_apart(cards: list[Gpu], number: int) ->
     assert facts is not None
     assert facts.name == known_as
     assert facts.bandwidth_bytes_per_s == pytest.approx(bandwidth_gb_s * 1e9)
+
+
+class _Clocks:
+    """An NVML that knows a clock and a bus width."""
+
+    NVMLError = NVMLLibraryMismatchError = RuntimeError
+    NVML_CLOCK_MEM = 2
+
+    def __init__(self, clock_mhz: int, bus_bits: int) -> None:
+        self.nvmlDeviceGetMaxClockInfo = lambda handle, clock: clock_mhz
+        self.nvmlDeviceGetMemoryBusWidth = lambda handle: bus_bits
+
+
+@pytest.mark.parametrize(
+    ("name", "clock_mhz", "bus_bits"),
+    [
+        ("NVIDIA GeForce GTX 1060 6GB", 4004, 192),  # GDDR5
+        ("NVIDIA GeForce RTX 3090", 9751, 384),  # GDDR6X
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 9001, 256),  # GDDR6
+        ("NVIDIA GeForce RTX 5090", 14001, 512),  # GDDR7
+        ("NVIDIA A100-SXM4-40GB", 1215, 5120),  # HBM2
+        ("NVIDIA H100 80GB HBM3", 2619, 5120),  # HBM3
+    ],
+)
+def test_clock_times_width_meets_the_catalogue(name: str, clock_mhz: int, bus_bits: int) -> None:
+    facts = match_gpu(Gpu(0, name, "nvidia", "cuda"), None)
+    assert facts is not None
+    read = _bandwidth(Handle(_Clocks(clock_mhz, bus_bits), None))
+    assert read == pytest.approx(facts.bandwidth_bytes_per_s, rel=0.01)
