@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widgets import Input
 
-from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.text import printable
+from llmfit.tui.advice import Advice
+from llmfit.tui.background import in_background
 from llmfit.tui.keys import HELP_KEYS
+from llmfit.tui.known_machine import KnownMachine
 from llmfit.tui.live_advice import LiveAdvice
-from llmfit.tui.messages import MachineKnown
-from llmfit.tui.screens.advisor import Advice, AdvisorScreen
+from llmfit.tui.messages import MachineKnown, MachineUnknown
+from llmfit.tui.screens.advisor import AdvisorScreen
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that calculates may keep the screen waiting; Python's own 5 ms are felt while typing."""
 
 
 class LlmfitApp(App[LlmfitError]):
-    """Holds nothing but the source of advice; every screen draws values it is given.
+    """Holds the source of advice and what is known of the machine; every screen draws values it is given.
 
     Its result is the error that made it close at once (a machine that could not be understood), else None.
     """
@@ -50,6 +56,10 @@ class LlmfitApp(App[LlmfitError]):
     ]
     ENABLE_COMMAND_PALETTE = False
 
+    known: reactive[KnownMachine | None] = reactive(None, always_update=True)
+    probing: reactive[bool] = reactive(False)
+    probe_problem: reactive[str] = reactive("")
+
     def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
@@ -58,10 +68,35 @@ class LlmfitApp(App[LlmfitError]):
     def get_default_screen(self) -> Screen[None]:
         return AdvisorScreen(self.advice)
 
+    def action_probe(self) -> None:
+        """Reads the machine (again), because programs come and go; one look at a time."""
+        if self.probing:
+            return
+        self.probing = True
+
+        def job() -> Iterator[Message]:
+            yield MachineKnown(self.advice.machine(), self.advice.notes())
+
+        in_background(self, job, MachineUnknown)
+
     @on(MachineKnown)
-    def _tell_notes(self, message: MachineKnown) -> None:
+    def _machine_known(self, message: MachineKnown) -> None:
+        self.probe_problem, self.probing = "", False
+        before = self.known
+        self.known = KnownMachine(message.machine) if before is None else before.probed_again(message.machine)
+        self._tell_notes(message.notes)
+
+    @on(MachineUnknown)
+    def _machine_unknown(self, message: MachineUnknown) -> None:
+        if self.known is None and isinstance(message.error, UsageError):
+            self.exit(message.error)  # the command line was wrong: say so where it was typed
+        else:
+            self.probing = False
+            self.probe_problem = str(message.error)
+
+    def _tell_notes(self, notes: tuple[str, ...]) -> None:
         """Once each: rows of the user's own that were left out, because their models are missing here."""
-        for note in message.notes:
+        for note in notes:
             if note not in self._told:
                 self._told.add(note)
                 self.notify(printable(note), title="Catalogue", severity="warning", markup=False)

@@ -5,7 +5,8 @@ Everything heavy is imported by the first question, which is asked in the backgr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,9 +16,13 @@ from llmfit.tui.messages import NotModelled, Pick
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.model.model import Model
+    from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
 
 PICKS = 6
+MAX_ANSWERS = 32
+"""Remembered; the oldest goes first. A machine that is probed again is a new question each time."""
 _Question = tuple["Machine", str, int | None]
 
 
@@ -27,6 +32,7 @@ class LiveAdvice:
     def __init__(self, machine_values: Mapping[str, object]) -> None:
         self._machine_values = machine_values
         self._answers: dict[_Question, tuple[Pick, ...]] = {}
+        self._models: dict[LocalModel, Model] = {}
 
     def machine(self) -> Machine:
         """Probed anew at each call. Raises UsageError for a description that cannot be understood."""
@@ -45,12 +51,14 @@ class LiveAdvice:
         from llmfit.tui.session import recommendations_for
 
         question = (machine, use_case, context_tokens)
-        if question not in self._answers:
+        known = self._answers.get(question)
+        if known is None:
             found = recommendations_for(machine, use_case, context_tokens=context_tokens, limit=PICKS)
-            self._answers[question] = tuple(
-                Pick(pick.purpose, pick.why, pick.judgement, pick.quality) for pick in found
-            )
-        return self._answers[question]
+            known = tuple(Pick(pick.purpose, pick.why, pick.judgement, pick.quality) for pick in found)
+            self._answers[question] = known
+            for old in list(self._answers)[:-MAX_ANSWERS]:
+                self._answers.pop(old, None)
+        return known
 
     def search(self, machine: Machine, text: str, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
         """Every model of the catalogue that ``text`` describes, judged one by one, the smallest first."""
@@ -78,6 +86,42 @@ class LiveAdvice:
         remedies = find_remedies(judgement, weight_table(model.shape, model.tensors), request, variants)
         return replace(pick, judgement=replace(judgement, remedies=remedies), looked_for_help=True)
 
+    def local_models(self) -> LocalModels:
+        """What lies in the stores of the known tools and in the user's folders; headers are remembered."""
+        from llmfit.catalog.local.find import find_local_models
+        from llmfit.tui.config import user_config
+
+        return find_local_models(user_config().model_folders)
+
+    def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
+        """Every chat model on this disk, judged from its own header, the smallest file first.
+
+        What is broken, cannot chat or is not modelled comes with its reason.
+        """
+        from llmfit.catalog.local.local_model import MODEL
+
+        found = self.local_models()
+        for local in sorted(found.models, key=lambda local: (local.problem is None, local.file_bytes)):
+            if local.problem is not None:
+                yield NotModelled(str(local.path), local.problem)
+            elif local.kind == MODEL:
+                try:
+                    yield _judged_file(self._model_of(local), local, machine, context_tokens)
+                except LlmfitError as error:
+                    yield NotModelled(str(local.path), error.why)
+
+    def _model_of(self, local: LocalModel) -> Model:
+        """Its header is read once, as long as the scan finds the same file."""
+        if local not in self._models:
+            self._models[local] = _read_model(local)
+        return self._models[local]
+
+    def measured_machine(
+        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
+    ) -> Machine | None:
+        """``machine`` with the RAM bandwidth measured now with all cores, and remembered for later starts."""
+        raise NotImplementedError
+
 
 def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -> Pick:
     from llmfit.advisor.recommend.request import Request
@@ -90,3 +134,26 @@ def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -
     choice = ModelChoice(partial(build_model, entry), None, only_quantization(entry), entry.parameters.text)
     judgement = judge(choice.best_for(machine, request), machine, request, remedies=False)
     return Pick("", (), judgement, known_quality(entry.id, "general"))
+
+
+def _read_model(local: LocalModel) -> Model:
+    """Raises GgufError for a file that has changed or gone, NotModelledError for what cannot chat."""
+    from llmfit.advisor.errors import NotModelledError
+    from llmfit.catalog.build import model_from_header
+    from llmfit.catalog.models import find_model
+    from llmfit.catalog.sources import read_model_files
+
+    if local.model_id is not None and find_model(local.model_id).kind == "embedding":
+        raise NotModelledError(local.name, "it makes embeddings and does not chat", "")
+    files = read_model_files(local.path)
+    return model_from_header(files.header, local.model_id or local.name, ("-m", str(local.path)))
+
+
+def _judged_file(model: Model, local: LocalModel, machine: Machine, context_tokens: int | None) -> Pick:
+    from llmfit.advisor.recommend.request import Request
+    from llmfit.advisor.recommend.search import judge
+    from llmfit.tui.candidates import known_quality
+
+    judgement = judge(model, machine, Request(context_tokens=context_tokens), remedies=False)
+    quality = None if local.model_id is None else known_quality(local.model_id, "general")
+    return Pick("", (), judgement, quality, file=str(local.path), local=local)

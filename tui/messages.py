@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.recommend.ranking import Quality
+    from llmfit.catalog.local.local_model import LocalModel, LocalModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Pick:
 
     ``purpose`` is empty for what a search found. ``quality`` is ``None`` where nothing is known of it.
     ``looked_for_help`` says that the judgement's remedies are complete, not merely not looked for.
+    ``file`` is the file that was judged, where it was one on this disk and not a row of the catalogue.
+    ``local`` is this model in this file type on this disk, ``local_others`` are its other files there.
     """
 
     purpose: str
@@ -27,16 +30,19 @@ class Pick:
     judgement: Judgement
     quality: Quality | None = None
     looked_for_help: bool = False
+    file: str = ""
+    local: LocalModel | None = None
+    local_others: tuple[LocalModel, ...] = ()
 
     @property
     def key(self) -> str:
-        """What the cursor stays on when the list is computed anew."""
-        return self.judgement.model.id
+        """What the cursor stays on when the list is computed anew; two files may hold the same model."""
+        return f"{self.judgement.model.id} {self.file}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class NotModelled:
-    """A model that a search found, whose memory rules or tensors are not known: no number is shown for it."""
+    """A model without a number: its memory rules or tensors are not known, or its file cannot be used."""
 
     model_id: str
     why: str
@@ -80,6 +86,18 @@ class PicksReady(Message):
         self.not_modelled = not_modelled
         self.finished = finished
 
+    def add_help(self, helped: Pick) -> None:
+        """What would help one of the picks; the rest of it stays as it was found."""
+        judgement = helped.judgement
+        self.picks = tuple(
+            replace(
+                pick, judgement=replace(pick.judgement, remedies=judgement.remedies), looked_for_help=True
+            )
+            if pick.key == helped.key
+            else pick
+            for pick in self.picks
+        )
+
 
 class HelpFound(Message):
     """What would help one pick, looked for after it was shown."""
@@ -88,3 +106,28 @@ class HelpFound(Message):
         super().__init__()
         self.ticket = ticket
         self.pick = pick
+
+
+class LocalFound(Message):
+    """A look at this computer's disks has ended."""
+
+    def __init__(self, found: LocalModels) -> None:
+        super().__init__()
+        self.found = found
+
+
+class BandwidthRound(Message):
+    """One round of the measurement of the RAM's bandwidth."""
+
+    def __init__(self, bytes_per_s: int) -> None:
+        super().__init__()
+        self.bytes_per_s = bytes_per_s
+
+
+class BandwidthMeasured(Message):
+    """The measurement has ended: ``machine`` with the new figure, ``None`` where it was stopped or failed."""
+
+    def __init__(self, machine: Machine | None, problem: str = "") -> None:
+        super().__init__()
+        self.machine = machine
+        self.problem = problem

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.screen import Screen
-from textual.timer import Timer
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Static
 
-from llmfit.advisor.errors import UsageError
+from llmfit.tui.asking import Asking
 from llmfit.tui.background import in_background
-from llmfit.tui.messages import HelpFound, MachineKnown, MachineUnknown, NotModelled, Pick, PicksReady
+from llmfit.tui.messages import HelpFound, LocalFound, PicksReady
+from llmfit.tui.on_disk import here_first, mark_of, marked
+from llmfit.tui.question import Question
 from llmfit.tui.widgets.answer_panels import AnswerPanels
 from llmfit.tui.widgets.command_preview import CommandPreview
-from llmfit.tui.widgets.heading import question_line, recommendation_question, search_question, title_text
+from llmfit.tui.widgets.heading import question_line, question_text, title_text
+from llmfit.tui.widgets.keys_footer import KeysFooter
 from llmfit.tui.widgets.machine_panel import MachinePanel
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.search_field import SearchField
+from llmfit.tui.widgets.too_small import TooSmall
 from llmfit.tui.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.catalog.local.local_model import LocalModels
+    from llmfit.tui.advice import Advice
+    from llmfit.tui.app import LlmfitApp
+    from llmfit.tui.known_machine import KnownMachine
 
-TYPING_PAUSE_S = 0.2
-"""A search waits for this long after the last key, so that each letter does not start one."""
-RESTING_PAUSE_S = 0.25
-"""What would help is looked for when the cursor has stayed on a row for this long."""
-PART_EVERY_S = 0.15
-"""A search shows what it has found so far no more often than this."""
-
-
-class Advice(Protocol):
-    """What the screen asks; LiveAdvice answers from probes and catalogue, tests answer from fixtures."""
-
-    def machine(self) -> Machine: ...
-
-    def notes(self) -> tuple[str, ...]: ...
-
-    def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
-
-    def search(
-        self, machine: Machine, text: str, context_tokens: int | None
-    ) -> Iterable[Pick | NotModelled]: ...
-
-    def with_help(self, pick: Pick, context_tokens: int | None) -> Pick: ...
+MAX_LEFT_OUT = 20
+"""So many models without a number are named, each with its reason."""
 
 
 class AdvisorScreen(Screen[None]):
@@ -62,22 +49,24 @@ class AdvisorScreen(Screen[None]):
         Binding("c", "context", "context"),
         Binding("u", "use_case", "use"),
         Binding("slash", "search", "search", key_display="/"),
-        Binding("escape", "clear_search", "back"),
-        Binding("f5", "look_again", "read the machine again", show=False),
+        Binding("escape", "back", "back"),
+        Binding("d", "on_disk", "on disk"),
+        Binding("m", "machine", "machine"),
+        Binding("r", "app.probe", "probe again"),
+        Binding("f5", "app.probe", "probe again", show=False),
     ]
 
     def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
         self.machine: Machine | None = None
-        self.use_case = "general"
-        self.context_tokens: int | None = None
-        self.search_text = ""
-        self.thinking = True
-        self._looking_for_help = False
-        self._ticket = 0
-        self._typing: Timer | None = None
-        self._resting: Timer | None = None
+        """The one that the last question was about."""
+        self.question = Question()
+        self.local: LocalModels | None = None
+        """What lies on this computer's disks; ``None`` before the first look at them."""
+        self._asking = Asking(self, advice)
+        self._answer = PicksReady(0, (), finished=False)
+        self._wants_scan = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="main"):
@@ -88,91 +77,136 @@ class AdvisorScreen(Screen[None]):
             yield PicksTable(id="picks")
             yield AnswerPanels(id="answer")
             yield CommandPreview(id="command")
-        yield Static("llmfit needs a terminal of at least 60 columns and 18 rows. q quits.", id="too-small")
-        yield Footer(show_command_palette=False, compact=True)
+        yield TooSmall()
+        yield KeysFooter()
 
     def on_mount(self) -> None:
         self.query_one(SearchField).display = False
         self._draw_heading()
         self.query_one(WhyPanel).problem = "Working out what fits here, tensor by tensor…"
         self.query_one(PicksTable).focus()
+        self.watch(self.app, "known", self._machine_known, init=False)
+        self.watch(self.app, "probing", self._draw_heading, init=False)
+        self.watch(self.app, "probe_problem", self._machine_unknown, init=False)
         # The first paint goes before the imports and probes, which would share its processor.
-        self.call_after_refresh(self.action_look_again)
+        self.call_after_refresh(self._app.action_probe)
+
+    @property
+    def _app(self) -> LlmfitApp:
+        return cast("LlmfitApp", self.app)
 
     @property
     def is_settled(self) -> bool:
         """Whether everything that was asked has been answered."""
-        return not self.thinking and not self._looking_for_help
+        return not self._app.probing and self._asking.is_settled
 
     def on_resize(self) -> None:
         """A terminal that was too small has taken the focus from the list."""
         if self.focused is None:
             self.call_after_refresh(self.query_one(PicksTable).focus)
 
+    # ---------------------------------------------------------------- the machine
+
+    def _machine_known(self, known: KnownMachine) -> None:
+        """Draws the machine; asks anew only where it is another one and nobody is looking at it closely."""
+        self._wants_scan = True
+        self._plan_for(known)
+
+    def _plan_for(self, known: KnownMachine) -> None:
+        planned = known.planned
+        self.query_one(MachinePanel).machine = planned
+        self._draw_heading()
+        if planned == self.machine:
+            self._look_at_disks()
+        elif not self._is_covered_by_the_machine():
+            self.machine = planned
+            self.ask()
+
+    def _is_covered_by_the_machine(self) -> bool:
+        from llmfit.tui.screens.machine import MachineScreen
+
+        return any(isinstance(screen, MachineScreen) for screen in self.app.screen_stack)
+
+    @on(ScreenResume)
+    def _looked_at_again(self) -> None:
+        """Back from the machine's screen: programs may be ticked as closed now."""
+        known = self._app.known
+        if known is not None:
+            self._plan_for(known)
+
+    def _machine_unknown(self, problem: str) -> None:
+        self.query_one(MachinePanel).problem = problem
+        if problem and self.machine is None:
+            self.query_one(WhyPanel).problem = "Without a machine there is nothing to fit. r tries again."
+            self._asking.thinking = False
+        self._draw_heading()
+
     # ---------------------------------------------------------------- asking
 
-    def action_look_again(self) -> None:
-        """Reads the machine (again), because programs come and go."""
-
-        def job() -> Iterator[Message]:
-            yield MachineKnown(self.advice.machine(), self.advice.notes())
-
-        in_background(self, job, MachineUnknown)
-
-    @on(MachineKnown)
-    def _machine_known(self, message: MachineKnown) -> None:
-        self.machine = message.machine
-        self.query_one(MachinePanel).machine = message.machine
+    def change(self, **changes: Any) -> None:
+        """Another question, by fields of ``Question``; the old answer stays until the new one comes."""
+        self.question = replace(self.question, **changes)
         self.ask()
-
-    @on(MachineUnknown)
-    def _machine_unknown(self, message: MachineUnknown) -> None:
-        if isinstance(message.error, UsageError):
-            self.app.exit(message.error)  # the command line was wrong: say so where it was typed
-        else:
-            self.query_one(MachinePanel).problem = str(message.error)
-            self.query_one(WhyPanel).problem = "Without a machine there is nothing to fit. F5 tries again."
-            self.thinking = False
-            self._draw_heading()
 
     def ask(self) -> None:
         """Answers the current question anew; an answer to an older one is dropped when it comes."""
         if self.machine is None:
             return
-        self._ticket += 1
-        self.thinking = True
+        self._asking.ask(self.machine, self.question)
         self._draw_heading()
-        ticket, machine, text = self._ticket, self.machine, self.search_text
-        use_case, context_tokens = self.use_case, self.context_tokens
-
-        def job() -> Iterator[Message]:
-            if text:
-                found = self.advice.search(machine, text, context_tokens)
-                yield from _in_parts(ticket, found, lambda: self._ticket == ticket)
-            else:
-                yield PicksReady(ticket, self.advice.picks(machine, use_case, context_tokens))
-
-        in_background(self, job, lambda error: PicksReady(ticket, (), str(error)))
+        self.refresh_bindings()
 
     @on(PicksReady)
     def _picks_ready(self, message: PicksReady) -> None:
-        if message.ticket != self._ticket:
+        if not self._asking.is_current(message.ticket):
             return
-        self.thinking = not message.finished
+        self._asking.thinking = not message.finished
+        self._answer = message
         if message.picks or message.finished:
-            self.query_one(PicksTable).show(message.picks)
-            self._show_pick(_problem_text(message, bool(self.search_text)))
-        self._draw_heading(len(message.picks), len(message.not_modelled))
+            self._show_answer()
+        self._draw_heading()
+        if message.finished:
+            self._look_at_disks()
 
-    def _draw_heading(self, found: int | None = None, not_modelled: int = 0) -> None:
+    def _show_answer(self) -> None:
+        """The rows with their marks, and what was left out."""
+        picks = tuple(marked(pick, self.local) for pick in self._answer.picks)
+        if self.question.search_text:
+            picks = here_first(picks)
+        self.query_one(PicksTable).show(picks)
+        self.query_one(WhyPanel).left_out = _left_out_lines(self._answer)
+        self._show_pick(_problem_text(self._answer, self.question))
+
+    def _draw_heading(self) -> None:
         """The title with the machine, and the line that says what is asked."""
-        self.query_one("#title", Static).update(title_text(self.machine))
-        if self.search_text:
-            question = search_question(self.search_text, self.context_tokens, found, not_modelled)
-        else:
-            question = recommendation_question(self.use_case, self.context_tokens)
-        shown = question_line(question, self.thinking, self.app.size.width)
+        self.query_one("#title", Static).update(title_text(self._app.known, self._app.probing))
+        answer, table = self._answer, self.query_one(PicksTable)
+        is_answered = self._asking.is_current(answer.ticket) and answer.ticket > 0
+        found = len(answer.picks) if is_answered else None
+        text = question_text(self.question, found, len(answer.not_modelled))
+        marks = {mark_of(pick) for pick in table.picks}
+        shown = question_line(text, self._asking.thinking, marks, self.app.size.width)
         self.query_one("#question", Static).update(shown)
+
+    # ---------------------------------------------------------------- this computer's disks
+
+    def _look_at_disks(self) -> None:
+        """After the first answer and after each probe: models come and go as programs do."""
+        if not self._wants_scan:
+            return
+        self._wants_scan = False
+
+        def job() -> Iterator[Message]:
+            yield LocalFound(self.advice.local_models())
+
+        in_background(self, job, lambda error: LocalFound(_no_models(str(error))))
+
+    @on(LocalFound)
+    def _local_found(self, message: LocalFound) -> None:
+        self.local = message.found
+        if self._answer.picks:
+            self._show_answer()
+            self._draw_heading()
 
     # ---------------------------------------------------------------- the pick under the cursor
 
@@ -194,28 +228,13 @@ class AdvisorScreen(Screen[None]):
             return
         self.query_one(AnswerPanels).show(pick)
         self.query_one(CommandPreview).pick = pick
-        self._look_for_help_soon(pick)
-
-    def _look_for_help_soon(self, pick: Pick | None) -> None:
-        if self._resting is not None:
-            self._resting.stop()
-        self._looking_for_help = pick is not None and not pick.looked_for_help and not _is_all_on_gpus(pick)
-        if pick is not None and self._looking_for_help:
-            self._resting = self.set_timer(RESTING_PAUSE_S, lambda: self._look_for_help(pick))
-
-    def _look_for_help(self, pick: Pick) -> None:
-        ticket, context_tokens = self._ticket, self.context_tokens
-
-        def job() -> Iterator[Message]:
-            yield HelpFound(ticket, self.advice.with_help(pick, context_tokens))
-
-        in_background(self, job, lambda _: HelpFound(ticket, replace(pick, looked_for_help=True)))
+        self._asking.look_for_help_soon(pick, self.question.context_tokens)
 
     @on(HelpFound)
     def _help_found(self, message: HelpFound) -> None:
-        if message.ticket == self._ticket:
-            self.query_one(PicksTable).replace(message.pick)
-            self._show_pick()
+        if self._asking.is_current(message.ticket):
+            self._answer.add_help(message.pick)
+            self._show_answer()
 
     # ---------------------------------------------------------------- keys
 
@@ -226,6 +245,12 @@ class AdvisorScreen(Screen[None]):
 
             self.app.push_screen(DetailsScreen(pick))
 
+    def action_machine(self) -> None:
+        if self._app.known is not None:
+            from llmfit.tui.screens.machine import MachineScreen
+
+            self.app.push_screen(MachineScreen(self.advice))
+
     def action_copy(self) -> None:
         self.query_one(CommandPreview).copy()
 
@@ -234,108 +259,89 @@ class AdvisorScreen(Screen[None]):
 
         def chosen(tokens: int | None) -> None:
             if tokens is not None:
-                self.context_tokens = None if tokens == CHOSEN_FOR_ME else tokens
-                self.ask()
+                self.change(context_tokens=None if tokens == CHOSEN_FOR_ME else tokens)
 
-        self.app.push_screen(choose_context(self.context_tokens), chosen)
+        self.app.push_screen(choose_context(self.question.context_tokens), chosen)
 
     def action_use_case(self) -> None:
         from llmfit.tui.screens.choose import choose_use_case
 
         def chosen(use_case: str | None) -> None:
             if use_case is not None:
-                self.use_case = use_case
-                self._end_search()
-                self.ask()
+                self._close_search()
+                self.change(use_case=use_case, search_text="", on_disk=False)
 
-        self.app.push_screen(choose_use_case(self.use_case), chosen)
+        self.app.push_screen(choose_use_case(self.question.use_case), chosen)
+
+    def action_on_disk(self) -> None:
+        """Only models that are on this disk; the same key goes back."""
+        self._close_search()
+        self.change(search_text="", on_disk=not self.question.on_disk or bool(self.question.search_text))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Shows and takes only the keys that mean something now."""
         search = self.query_one(SearchField)
         if action == "search":
             return not search.has_focus
-        return action != "clear_search" or bool(search.display)
+        return action != "back" or bool(search.display) or self.question.on_disk
 
     def action_search(self) -> None:
-        search = self.query_one(SearchField)
-        search.display = True
-        search.focus()
+        self.query_one(SearchField).open()
         self.refresh_bindings()
 
-    def action_clear_search(self) -> None:
-        """Back to the recommendations; never further, so that Escape cannot leave the app."""
-        if self._end_search():
-            self.ask()
+    def action_back(self) -> None:
+        """From a search to what was there before, then to the recommendations; it cannot leave the app."""
+        if self._close_search():
+            if self.question.search_text:
+                self.change(search_text="")
+        elif self.question.on_disk:
+            self.change(on_disk=False)
 
-    def _end_search(self) -> bool:
-        """Closes the search; True when the answer on the screen is the search's."""
-        if self._typing is not None:
-            self._typing.stop()
-        had_text, self.search_text = bool(self.search_text), ""
+    def _close_search(self) -> bool:
+        """False where no search was open."""
         search = self.query_one(SearchField)
-        with search.prevent(Input.Changed):
-            search.value = ""
-        search.display = False
+        was_open = bool(search.display)
+        search.close()
         self.query_one(PicksTable).focus()
         self.refresh_bindings()
-        return had_text
+        return was_open
 
-    @on(Input.Changed, "#search")
-    def _search_changed(self) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._typing = self.set_timer(TYPING_PAUSE_S, self._search_typed)
-
-    def _search_typed(self) -> None:
-        text = self.query_one(SearchField).value.strip()
-        if text != self.search_text:
-            self.search_text = text
-            self.ask()
-
-    @on(Input.Submitted, "#search")
-    def _search_submitted(self) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._search_typed()
-        self.action_leave_search()
+    @on(SearchField.Typed)
+    def _search_typed(self, message: SearchField.Typed) -> None:
+        if message.text != self.question.search_text:
+            self.change(search_text=message.text)
+        if message.entered:
+            self.action_leave_search()
 
     def action_leave_search(self) -> None:
         """From the field to what it found."""
         self.query_one(PicksTable).focus()
 
 
-def _in_parts(
-    ticket: int, found: Iterable[Pick | NotModelled], still_wanted: Callable[[], bool]
-) -> Iterator[PicksReady]:
-    """All that was found so far, again and again, then all; stops when nobody wants it any more."""
-    picks: list[Pick] = []
-    not_modelled: list[NotModelled] = []
-    shown_at_s = 0.0
-    for one in found:
-        if not still_wanted():
-            return
-        if isinstance(one, Pick):
-            picks.append(one)
-        else:
-            not_modelled.append(one)
-        if time.monotonic() - shown_at_s > PART_EVERY_S:
-            yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled), finished=False)
-            shown_at_s = time.monotonic()
-    yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled))
+def _no_models(note: str) -> LocalModels:
+    from llmfit.catalog.local.local_model import LocalModels
+
+    return LocalModels(notes=(note,))
 
 
-def _is_all_on_gpus(pick: Pick) -> bool:
-    from llmfit.advisor.recommend.judgement import FITS_GPU
+def _left_out_lines(answer: PicksReady) -> tuple[str, ...]:
+    """Of many the first few and how many more."""
+    lines = [f"{found.model_id}: {found.why.rstrip('.')}." for found in answer.not_modelled[:MAX_LEFT_OUT]]
+    more = len(answer.not_modelled) - len(lines)
+    return (*lines, f"and {more} more.") if more else tuple(lines)
 
-    return pick.judgement.verdict == FITS_GPU
 
-
-def _problem_text(message: PicksReady, searching: bool) -> str:
-    if message.problem:
-        return message.problem
-    lines = [] if message.picks else ["No model has that in its name." if searching else _NOTHING_FITS]
-    return "\n".join(lines + [f"{found.model_id}: {found.why}." for found in message.not_modelled])
+def _problem_text(answer: PicksReady, question: Question) -> str:
+    """What stands where no row is."""
+    if answer.problem or answer.picks:
+        return answer.problem
+    if question.search_text:
+        return "No model has that in its name."
+    return _NO_FILES if question.on_disk else _NOTHING_FITS
 
 
 _NOTHING_FITS = "Nothing fits at this context: c chooses a shorter one, / searches the whole catalogue."
+_NO_FILES = (
+    "No chat model was found on this disk. llmfit models lists what was looked through; model_folders in "
+    "the configuration names more folders."
+)

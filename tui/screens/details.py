@@ -11,13 +11,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from llmfit.advisor.text import printable
 from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.labels import device_label
 from llmfit.tui.messages import Pick
 from llmfit.tui.widgets.command_preview import CommandPreview
+from llmfit.tui.widgets.keys_footer import KeysFooter
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.settings_view import SettingsView
 from llmfit.tui.widgets.why_panel import evidence_text, why_text
@@ -43,7 +44,7 @@ class DetailsScreen(ModalScreen[None]):
             box.border_title = "Details"
             yield Static(_title(self.pick))
             yield from self._sections()
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeysFooter()
 
     def _sections(self) -> Iterator[Widget]:
         yield Static(why_text(self.pick))

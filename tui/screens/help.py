@@ -15,9 +15,16 @@ Keys
   up, down   choose a row (also j, k)   enter   everything about it
   /          search the catalogue       esc     back; never leaves the app
   c          context                    u       use case
-  y          copy the command           g       top of the list (also Home)
-  t          light or dark              f5      read the machine again
+  d          models on this disk        m       the machine from near
+  y          copy the command           r       probe the machine again (F5)
+  t          light or dark              g       top of the list (also Home)
   ?          this page (also F1)        q       quit
+
+The machine (m)
+  up, down   choose a program           space   plan as if it were closed
+  r          probe again                b       measure the RAM's bandwidth
+  bars       a glyph a program, the one beside its name; ╳ in use by nobody
+             who is known, ≡ kept by the driver, · free, ╌ not for the GPU
 
 The list
   ✓          every device has room for the estimate and its margin
@@ -29,6 +36,8 @@ The list
   tok/s      tokens per second of one answer at an empty context, and the
              range in which the truth should lie. Never shown for what
              cannot run; ? where a bandwidth is not known
+  ●          the file is on this disk, the command starts it from there
+  ○          this model in another file type is on this disk
   ability    0 to 100 from published scores, its 80 % interval, and the
              grade of the evidence: A to C tested; a dash is untested
 

@@ -2,52 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from llmfit.advisor.text import printable
+from llmfit.tui.on_disk import HERE, HERE_WORDS, OTHER_TYPE, OTHER_TYPE_WORDS
 
 if TYPE_CHECKING:
-    from llmfit.advisor.hardware.machine import Machine
+    from llmfit.tui.known_machine import KnownMachine
+    from llmfit.tui.question import Question
 
 MAX_SEARCH_WIDTH = 24
 
 
-def title_text(machine: Machine | None) -> Text:
-    """``llmfit   2x RTX 3090 · 64 GiB RAM   simulated``."""
+def title_text(known: KnownMachine | None, probing: bool = False) -> Text:
+    """``llmfit   2x RTX 3090 · 64 GiB RAM   after closing firefox (1.5 GiB)   probing…``."""
     title = Text("llmfit", "bold", no_wrap=True, overflow="ellipsis")
-    if machine is not None:
-        from llmfit.tui.cli.render import machine_line
+    if known is None:
+        return title
+    from llmfit.tui.cli.render import machine_line
 
-        title.append(f"   {machine_line(machine)}", "not bold")
-        title.append("   simulated" if machine.simulated else "", "not bold italic")
+    title.append(f"   {machine_line(known.probed)}", "not bold")
+    title.append("   simulated" if known.probed.simulated else "", "not bold italic")
+    # before what may be cut: that the machine is being read again shows in the panel, too
+    title.append("   probing…" if probing else "", "not bold italic")
+    title.append(f"   {printable(known.closing)}" if known.closed else "", "bold yellow")
     return title
 
 
-def recommendation_question(use_case: str, context_tokens: int | None) -> Text:
-    """``What to run: coding use · 64K context``."""
-    return Text(f"What to run: {use_case} use · {_context_text(context_tokens)}", "bold")
-
-
-def question_line(question: Text, thinking: bool, width: int) -> Text:
-    """The question as it stands above the list: with a word while it is being answered, cut to ``width``."""
+def question_line(question: Text, thinking: bool, marks: set[str], width: int) -> Text:
+    """The question above the list, a word while it is answered, and what the marks of the rows mean."""
     line = question.copy()
     if thinking:
         line.append("   thinking…", "not bold italic")
+    forms = (legend for legend in _legends(marks) if line.cell_len + len(legend) + 3 <= width - 2)
+    legend = next(forms, "")
+    line.append(f"   {legend}" if legend else "", "not bold green")
     line.truncate(width - 2, overflow="ellipsis")
     return line
 
 
-def search_question(
-    text: str, context_tokens: int | None, found: int | None = None, not_modelled: int = 0
-) -> Text:
-    """``Search “qwen” · 7 found, 1 not modelled · 64K context``; ``found`` is ``None`` before any answer."""
-    question = Text(f"Search “{printable(text, MAX_SEARCH_WIDTH)}”", "bold")
-    if found is not None:
-        question.append(f" · {found} found", "not bold")
-        question.append(f", {not_modelled} not modelled" if not_modelled else "", "not bold")
-    return question.append(f" · {_context_text(context_tokens)}")
+def _legends(marks: set[str]) -> Iterator[str]:
+    """Each shorter than the one before."""
+    known = ((HERE, HERE_WORDS, "on disk"), (OTHER_TYPE, OTHER_TYPE_WORDS, "other type"))
+    shown = [one for one in known if one[0] in marks]
+    yield "  ".join(f"{mark} {words}" for mark, words, _ in shown)
+    yield "  ".join(f"{mark} {words}" for mark, _, words in shown)
+
+
+def question_text(question: Question, found: int | None = None, left_out: int = 0) -> Text:
+    """``What to run: coding use · 64K context``, ``Search “qwen” · 7 found, 1 not modelled · 64K context``.
+
+    ``found`` is ``None`` before any answer.
+    """
+    if question.is_recommendation:
+        text = Text(f"What to run: {question.use_case} use", "bold")
+    elif question.search_text:
+        text = Text(f"Search “{printable(question.search_text, MAX_SEARCH_WIDTH)}”", "bold")
+        text.append(_found_text(found, left_out, "found", "not modelled"), "not bold")
+    else:
+        text = Text("On this disk", "bold")
+        text.append(_found_text(found, left_out, "models", "not usable"), "not bold")
+    return text.append(f" · {_context_text(question.context_tokens)}")
+
+
+def _found_text(found: int | None, left_out: int, found_word: str, left_out_word: str) -> str:
+    if found is None:
+        return ""
+    return f" · {found} {found_word}" + (f", {left_out} {left_out_word}" if left_out else "")
 
 
 def _context_text(context_tokens: int | None) -> str:

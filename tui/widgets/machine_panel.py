@@ -1,4 +1,4 @@
-"""This machine: one line a card with a bar, one for the RAM, one for what could not be read."""
+"""This machine: one line a card with a bar by program, one for the RAM, what could not be read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from llmfit.advisor.text import printable
-from llmfit.tui.widgets.memory_bar import usage_bar
+from llmfit.tui.labels import short_gpu_name
+from llmfit.tui.widgets.usage_bar import OTHERS, holder_marks, usage_bar, usage_parts
 
 if TYPE_CHECKING:
-    from llmfit.advisor.hardware.machine import Gpu, Machine
+    from llmfit.advisor.hardware.machine import Gpu, Machine, Memory
 
 MAX_LINES = 10
 MAX_LINES_SHORT = 3
 MAX_SINGLE_CARDS = 4
 SHORT_HEIGHT = 34
 MAX_NAME_WIDTH = 30
-NARROW = 100
+NARROW, WIDE = 100, 140
+BAR_WIDTHS = (8, 16, 24)
+MIN_OTHERS_BYTES = 2**26
+"""Memory in use by nobody known is told from there on, 0.1 GiB; less is what every driver takes."""
 
 
 class MachinePanel(Static):
-    """Draws a Machine; ``None`` while the probes are still running."""
+    """Draws a Machine; ``None`` while the probes are still running. ``problem`` is why they failed."""
 
-    machine: reactive[Machine | None] = reactive(None)
+    machine: reactive[Machine | None] = reactive(None, always_update=True)
     problem: reactive[str] = reactive("")
 
     def watch_machine(self) -> None:
@@ -41,21 +45,41 @@ class MachinePanel(Static):
         self._draw()
 
     def _draw(self) -> None:
-        if self.machine is not None:
-            max_lines = MAX_LINES_SHORT if self.app.size.height < SHORT_HEIGHT else MAX_LINES
-            self.update(machine_text(self.machine, self.content_size.width or self.app.size.width, max_lines))
-        else:
+        if self.machine is None:
             self.update(Text(printable(self.problem) or "Looking at this machine…", "dim"))
+            return
+        width = self.content_size.width or self.app.size.width
+        max_lines = MAX_LINES_SHORT if self.app.size.height < SHORT_HEIGHT else MAX_LINES
+        loud = [loud_problem(self.machine)]
+        if self.problem:
+            loud.append(f"! It could not be read again: {self.problem}")
+        told = [Text(printable(line), "bold red") for line in loud if line]
+        for line in told:
+            line.truncate(width, overflow="ellipsis")
+        self.update(Text("\n").join([*told, machine_text(self.machine, width, max_lines)]))
+
+
+def loud_problem(machine: Machine) -> str:
+    """What makes every answer on the screen worthless: a llama-server that uses no card of this machine."""
+    try:
+        from llmfit.advisor.hardware.diagnosis import server_problem
+    except ImportError:  # TODO diagnosis.py is being written
+        return ""
+    problem = server_problem(machine)
+    return "" if problem is None else f"! {problem.text}"
 
 
 def machine_text(machine: Machine, width: int, max_lines: int) -> Text:
-    """At most ``max_lines`` lines: of many cards equal idle ones share one, then the rest is summed up."""
+    """At most ``max_lines`` lines: of many cards equal idle ones share one, then the rest is summed up.
+
+    Notes that find no room are counted at the end of the last line, with the key that shows them.
+    """
     room = max_lines - 1
     groups = [[gpu] for gpu in machine.gpus]
     if len(groups) > min(room, MAX_SINGLE_CARDS):
         groups = [list(group) for _, group in groupby(machine.gpus, key=_alike)]
     shown, left = (groups, []) if len(groups) <= room else (groups[: room - 1], groups[room - 1 :])
-    lines = list(_card_lines(shown, width))
+    lines = list(_card_lines(shown, width, machine.memory))
     if left:
         lines.append(_summed_up([gpu for group in left for gpu in group]))
     if not machine.gpus:
@@ -63,8 +87,11 @@ def machine_text(machine: Machine, width: int, max_lines: int) -> Text:
     lines.append(_host_text(machine))
     notes = machine.notes[: max_lines - len(lines)]
     lines += [Text(f"Note: {printable(note)}", "dim") for note in notes]
+    hidden = len(machine.notes) - len(notes)
+    more = "" if not hidden else f"   +{hidden} {'note' if hidden == 1 else 'notes'}: m"
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
+        line.truncate(width - (len(more) if line is lines[-1] else 0), overflow="ellipsis")
+    lines[-1].append(more, "bold not dim")
     return Text("\n").join(lines)
 
 
@@ -75,7 +102,7 @@ def _alike(gpu: Gpu) -> object:
     return (gpu.name, gpu.vram_total_bytes, gpu.vram_free_bytes, gpu.bandwidth_bytes_per_s)
 
 
-def _card_lines(groups: Sequence[Sequence[Gpu]], width: int) -> Iterator[Text]:
+def _card_lines(groups: Sequence[Sequence[Gpu]], width: int, memory: Memory) -> Iterator[Text]:
     """Aligned columns: label, name, bar, use, bandwidth; last who uses it, because that may be cut."""
     from llmfit.tui.cli.render import bandwidth_text, gpu_memory_text
 
@@ -91,12 +118,17 @@ def _card_lines(groups: Sequence[Sequence[Gpu]], width: int) -> Iterator[Text]:
         if cell_len(name) > name_width:
             name = set_cell_size(name, name_width - 1) + "…"
         line = Text(f"{set_cell_size(label, widths[0])} {set_cell_size(name, name_width)}  ")
-        line.append_text(usage_bar(group[0], 8 if width < NARROW else 16))
+        line.append_text(usage_bar(group[0], bar_width(width), memory))
         line.append(f" {use.rjust(widths[2])}")
         line.append(f"  {speed.rjust(widths[3])}", "dim")
         room = width - line.cell_len - 2
-        line.append(f"  {_holders(group[0], room)}")
+        line.append("  ")
+        line.append_text(_holders(group[0], room))
         yield line
+
+
+def bar_width(width: int) -> int:
+    return BAR_WIDTHS[(width >= NARROW) + (width >= WIDE)]
 
 
 def _label(group: Sequence[Gpu]) -> str:
@@ -105,27 +137,38 @@ def _label(group: Sequence[Gpu]) -> str:
 
 
 def _name(group: Sequence[Gpu]) -> str:
-    name = printable(group[0].name).removeprefix("NVIDIA ").removeprefix("GeForce ")
+    name = short_gpu_name(group[0])
     return name if len(group) == 1 else f"{len(group)}x {name}"
 
 
-def _holders(gpu: Gpu, room: int) -> str:
-    """``Xorg 0.6, firefox 1.5`` (GiB); the ones that find no room are counted: ``Xorg 0.6, +2``."""
-    from llmfit.advisor.units import GIB
-
-    known = sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0))
-    told = [
-        f"{printable(process.name, 24)} "
-        + ("?" if process.vram_bytes is None else f"{process.vram_bytes / GIB:.1f}")
-        for process in known
-    ]
+def _holders(gpu: Gpu, room: int) -> Text:
+    """``█ firefox 1.5, ▓ Xorg 0.6, ╳ other 0.2`` (GiB); what finds no room is counted: ``+2``."""
+    told = list(_told_holders(gpu))
     for count in range(len(told), 0, -1):
         left = len(told) - count
-        text = ", ".join(told[:count]) + (f", +{left}" if left else "")
-        if cell_len(text) <= room:
+        text = Text(", ").join(told[:count]).append(f", +{left}" if left else "")
+        if text.cell_len <= room:
             return text
-    programs = "program" if len(told) == 1 else "programs"
-    return f"{len(told)} {programs}" if told and room >= len(f"{len(told)} {programs}") else ""
+    count = len(gpu.processes)
+    text = Text(f"{count} {'program' if count == 1 else 'programs'}" if count else "")
+    return text if text.cell_len <= room else Text("")
+
+
+def _told_holders(gpu: Gpu) -> Iterator[Text]:
+    """Each program with its glyph in the bar, the largest first, then what nobody is known to hold."""
+    from llmfit.advisor.units import GIB, format_gib
+
+    marks = holder_marks(gpu)
+    for process in sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0)):
+        size = "?" if process.vram_bytes is None else f"{process.vram_bytes / GIB:.1f}"
+        glyph, style = marks[process.pid]
+        yield Text(glyph, style).append(f" {printable(process.name, 24)} {size}", "default")
+    others = next((part.size_bytes for part in usage_parts(gpu) if part.glyph == OTHERS[0]), 0)
+    if others >= MIN_OTHERS_BYTES:
+        word = "in RAM" if gpu.unified_memory else "other"
+        yield Text(OTHERS[0], OTHERS[1]).append(f" {word} {others / GIB:.1f}", "default")
+    if gpu.carve_out_bytes:
+        yield Text(f"carve-out {format_gib(gpu.carve_out_bytes)}")
 
 
 def _summed_up(gpus: Sequence[Gpu]) -> Text:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from llmfit.advisor.hardware.machine import Gpu
     from llmfit.advisor.memory.breakdown import DeviceMemory
 
 PARTS = (
@@ -49,17 +48,6 @@ def estimate_bar(device: DeviceMemory, missing_bytes: int, width: int) -> Text:
         over = min(width, max(1, round(missing_bytes * scale)))
         bar.right_crop(over)
         bar.append(OVER_GLYPH * over, "bold red")
-    return bar
-
-
-def usage_bar(gpu: Gpu, width: int) -> Text:
-    """How full a card is now, by whoever fills it; at least one cell where anything is held."""
-    if not gpu.vram_total_bytes or gpu.vram_free_bytes is None:
-        return Text("?" * width, "dim")
-    share = (gpu.vram_total_bytes - gpu.vram_free_bytes) / gpu.vram_total_bytes
-    used = min(width, max(round(width * share), 1 if share > 0 else 0))
-    bar = Text("█" * used, "yellow")
-    bar.append(FREE_GLYPH * (width - used), "dim")
     return bar
 
 

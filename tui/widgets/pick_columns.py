@@ -13,6 +13,7 @@ from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB, format_context
 from llmfit.tui.cli.render import two_figures
 from llmfit.tui.messages import Pick
+from llmfit.tui.on_disk import mark_of
 
 CELL_PADDING = 1
 MIN_NAME_WIDTH = 12
@@ -95,6 +96,7 @@ def range_text(pick: Pick) -> str:
 
 COLUMNS = (
     Column("", lambda pick: verdict_glyph(pick.judgement)[0]),
+    Column("", mark_of),
     Column("purpose", lambda pick: printable(pick.purpose), dropped=4),
     Column("model", name_text),
     Column("params", parameters_text, dropped=6),
@@ -107,12 +109,16 @@ COLUMNS = (
     Column("range", range_text, dropped=3),
     Column("ability", ability_text, dropped=5),
 )
-_NAME = 2
+_MARK, _NAME = 1, 3
 
 
 def planned_columns(picks: Sequence[Pick], width: int) -> list[tuple[Column, int]]:
     """The columns that fit into ``width`` cells, with their widths; only the name may be cut."""
-    columns = [column for column in COLUMNS if not column.label or any(map(column.text, picks)) or not picks]
+    columns = [
+        column
+        for column in COLUMNS
+        if any(map(column.text, picks)) or (not picks and column is not COLUMNS[_MARK])
+    ]
     while True:
         widths = [max(map(cell_len, (c.label, *map(c.text, picks)))) for c in columns]
         over = sum(widths) + 2 * CELL_PADDING * len(columns) - width
@@ -133,7 +139,9 @@ def pick_cells(pick: Pick, columns: Sequence[tuple[Column, int]]) -> list[Text]:
         cell = Text(column.text(pick), no_wrap=True, justify="right" if column.right else "left")
         cell.truncate(width, overflow="ellipsis")
         cells.append(cell)
-    glyph = columns[0][0] is COLUMNS[0]
-    if glyph:
-        cells[0].stylize(verdict_glyph(pick.judgement)[1])
+    for (column, _), cell in zip(columns, cells, strict=True):
+        if column is COLUMNS[0]:
+            cell.stylize(verdict_glyph(pick.judgement)[1])
+        elif column is COLUMNS[_MARK]:
+            cell.stylize("green")
     return cells

@@ -36,15 +36,13 @@ class PicksTable(DataTable[Text]):
     def show(self, picks: tuple[Pick, ...], keep_cursor: bool = True) -> None:
         """Replaces all rows. The cursor stays on its model if that is still there, else goes to the first."""
         before = self.selected if keep_cursor else None
-        self.picks = picks
+        looks_alike, self.picks = _shown(picks) == _shown(self.picks), picks
+        if looks_alike and self.row_count:
+            return  # only what stands beside the list has changed
         self._draw_rows()
         keys = [pick.key for pick in picks]
         if before is not None and before.key in keys:
             self.move_cursor(row=keys.index(before.key), animate=False)
-
-    def replace(self, pick: Pick) -> None:
-        """Exchanges the pick of the same model; what a row shows of it does not change."""
-        self.picks = tuple(pick if old.key == pick.key else old for old in self.picks)
 
     def _draw_rows(self) -> None:
         from llmfit.tui.widgets.pick_columns import pick_cells, planned_columns
@@ -70,3 +68,13 @@ class PicksTable(DataTable[Text]):
 
     def action_last(self) -> None:
         self.move_cursor(row=self.row_count - 1)
+
+
+def _shown(picks: tuple[Pick, ...]) -> list[tuple[object, ...]]:
+    """What of the picks is on the screen: everything but the remedies."""
+    return [
+        (pick.key, pick.purpose, pick.quality, pick.local, pick.local_others, pick.judgement.verdict,
+         pick.judgement.shortfall_bytes, pick.judgement.model.quantization, pick.judgement.settings,
+         pick.judgement.memory, pick.judgement.speed)
+        for pick in picks
+    ]  # fmt: skip

@@ -10,12 +10,15 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from llmfit.advisor.text import printable
+from llmfit.tui.on_disk import HERE, HERE_WORDS, OTHER_TYPE, OTHER_TYPE_WORDS
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.judgement import Judgement
+    from llmfit.catalog.local.local_model import LocalModel
     from llmfit.tui.messages import Pick
 
 MAX_SOURCES = 6
+MAX_OTHER_FILES = 3
 
 
 class WhyPanel(Static):
@@ -23,6 +26,11 @@ class WhyPanel(Static):
 
     pick: reactive[Pick | None] = reactive(None)
     problem: reactive[str] = reactive("")
+    left_out: reactive[tuple[str, ...]] = reactive(())
+    """What the list does not show, and why; stands below the reasons of whatever is chosen."""
+
+    def watch_left_out(self) -> None:
+        self._draw()
 
     def watch_pick(self) -> None:
         self._draw()
@@ -32,9 +40,12 @@ class WhyPanel(Static):
 
     def _draw(self) -> None:
         if self.pick is not None:
-            self.update(Text("\n\n").join([why_text(self.pick), evidence_text(self.pick)]))
+            parts = [why_text(self.pick), evidence_text(self.pick)]
         else:
-            self.update(Text(printable(self.problem)))
+            parts = [Text(printable(self.problem))] if self.problem else []
+        if self.left_out:
+            parts.append(Text("\n").join([_labelled("Left out", line, "yellow") for line in self.left_out]))
+        self.update(Text("\n\n").join(parts))
 
 
 def why_text(pick: Pick) -> Text:
@@ -45,7 +56,7 @@ def why_text(pick: Pick) -> Text:
     head = Text(verdict_text(judgement), verdict_style(judgement))
     if pick.purpose:
         head.append(f" · {printable(pick.purpose)}", "default not dim")
-    lines = [head]
+    lines = [head, *_disk_lines(pick)]
     lines += [Text(printable(reason)) for reason in pick.why or judgement.reasons]
     lines += _help_lines(pick)
     lines += [_labelled("Mind", warning.text, "yellow") for warning in judgement.warnings]
@@ -57,6 +68,23 @@ def verdict_style(judgement: Judgement) -> str:
     from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU
 
     return {FITS_GPU: "bold green", DOES_NOT_FIT: "bold red"}.get(judgement.verdict, "bold yellow")
+
+
+def _disk_lines(pick: Pick) -> Iterator[Text]:
+    """Where the file lies; other files of the same model with their types and sizes."""
+    from llmfit.advisor.units import format_gib
+
+    if pick.local is not None:
+        yield _labelled(f"{HERE} {HERE_WORDS}", _place(pick.local), "green")
+    for local in pick.local_others[:MAX_OTHER_FILES]:
+        file = f"{local.quantization or 'file type not known'}, {format_gib(local.file_bytes)}"
+        yield _labelled(f"{OTHER_TYPE} {OTHER_TYPE_WORDS}", f"{file}: {_place(local)}", "green")
+    if len(pick.local_others) > MAX_OTHER_FILES:
+        yield Text(f"{OTHER_TYPE} and {len(pick.local_others) - MAX_OTHER_FILES} more files of it")
+
+
+def _place(local: LocalModel) -> str:
+    return f"{local.path} ({local.store})"
 
 
 def _help_lines(pick: Pick) -> Iterator[Text]:

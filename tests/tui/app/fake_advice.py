@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from textual.pilot import Pilot
 
-from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.hardware.machine import Machine, VramProcess
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement
@@ -20,6 +20,7 @@ from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
 from llmfit.catalog.build import model_from_header
 from llmfit.catalog.gpus import lookup_gpu
+from llmfit.catalog.local.local_model import LocalModels
 from llmfit.catalog.sources import read_model_files
 from llmfit.tui.app import LlmfitApp
 from llmfit.tui.messages import NotModelled, Pick
@@ -49,6 +50,13 @@ def two_cards() -> Machine:
     return simulate_machine(["2x RTX 3090"], "64GiB", "51", None, lookup_gpu)
 
 
+def busy(machine: Machine) -> Machine:
+    """GPU0 with a desktop on it."""
+    held = VramProcess(1, "Xorg", 600 * 2**20), VramProcess(2, "firefox", 1500 * 2**20)
+    first = replace(machine.gpus[0], vram_free_bytes=22 * 2**30, processes=held)
+    return replace(machine, gpus=(first, *machine.gpus[1:]))
+
+
 @cache
 def judged(name: str, machine: Machine, context_tokens: int | None = None) -> Judgement:
     return judge(model_of(name), machine, Request(context_tokens=context_tokens), remedies=False)
@@ -70,8 +78,17 @@ class FakeAdvice:
         self.failure: Exception | None = None
         self.machine_failure: Exception | None = None
         self.change: Callable[[Judgement], Judgement] = lambda judgement: judgement
+        self.found = LocalModels()
+        self.local_failure: Exception | None = None
+        self.broken: tuple[NotModelled, ...] = ()
+        self.rounds: tuple[int, ...] = (50_000_000_000, 52_000_000_000)
+        self.stopped: list[bool] = []
+        self.asked_disks = 0
+        self.asked_machine = 0
 
     def machine(self) -> Machine:
+        self.asked_machine += 1
+        self._wait("machine")
         if self.machine_failure is not None:
             raise self.machine_failure
         return self.known_machine
@@ -100,8 +117,37 @@ class FakeAdvice:
     def with_help(self, pick: Pick, context_tokens: int | None) -> Pick:
         return replace(pick, looked_for_help=True)
 
+    def local_models(self) -> LocalModels:
+        self.asked_disks += 1
+        self._wait("disks")
+        if self.local_failure is not None:
+            raise self.local_failure
+        return self.found
+
+    def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
+        self.asked.append(("disk", "", context_tokens))
+        yield from self.broken
+        for local in self.found.models:
+            name = f"{local.name}.Q4_K_M"
+            self._wait(("disk", name))
+            judgement = self.change(judged(name, machine, context_tokens))
+            yield Pick("", (), judgement, file=str(local.path), local=local)
+
+    def measured_machine(
+        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
+    ) -> Machine | None:
+        for rate in self.rounds:
+            on_round(rate)
+        self._wait("measure")
+        if self.failure is not None:
+            raise self.failure
+        self.stopped.append(stop.is_set())
+        best = max(self.rounds)
+        memory = replace(machine.memory, bandwidth_bytes_per_s=best, bandwidth_source="measured")
+        return None if stop.is_set() else replace(machine, memory=memory)
+
     def hold(self, question: object) -> threading.Event:
-        """The answer to a context, a search text or (text, model) waits for the event."""
+        """The answer to a context, a search text, (text, model), "machine", "disks" … waits for the event."""
         self.gates[question] = threading.Event()
         return self.gates[question]
 

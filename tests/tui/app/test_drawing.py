@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 from rich.cells import cell_len
 
-from llmfit.advisor.hardware.machine import Machine, VramProcess
+from llmfit.advisor.hardware.machine import VramProcess
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.recommend.command import server_argv, shell_command
@@ -24,7 +24,7 @@ from llmfit.tui.widgets.memory_view import memory_text, missing_by_device
 from llmfit.tui.widgets.pick_columns import pick_cells, planned_columns
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.why_panel import why_text
-from tests.tui.app.fake_advice import MODELS, QUALITY, TOO_LARGE, FakeAdvice, judged, settled, two_cards
+from tests.tui.app.fake_advice import MODELS, QUALITY, TOO_LARGE, FakeAdvice, busy, judged, settled, two_cards
 from tests.tui.app.test_keys import SMALL, WIDE, headings_of, rows_of, text_of
 
 HOSTILE = "evil/[bold red]x[/] \x1b[2J\u202e 模型模型"
@@ -34,13 +34,6 @@ EIGHT = ("8x H100 80GB",)
 def picks() -> list[Pick]:
     found = [Pick(purpose, (), judged(name, two_cards()), QUALITY) for name, purpose in MODELS.items()]
     return [*found, Pick("alternative", (), judged(TOO_LARGE, two_cards()))]
-
-
-def busy(machine: Machine) -> Machine:
-    """GPU0 with a desktop on it."""
-    held = VramProcess(1, "Xorg", 600 * 2**20), VramProcess(2, "firefox", 1500 * 2**20)
-    first = replace(machine.gpus[0], vram_free_bytes=22 * 2**30, processes=held)
-    return replace(machine, gpus=(first, *machine.gpus[1:]))
 
 
 @pytest.mark.parametrize("width", [78, 84, 98, 120, 158])
@@ -104,7 +97,7 @@ def test_a_busy_card_stays_on_one_line(width: int) -> None:
     assert all(cell_len(line) <= width for line in lines)
     assert "2.0 of 24.0 GiB used" in lines[0] and "936 GB/s" in lines[0]
     if width == 158:
-        assert "firefox 1.5, Xorg 0.6" in lines[0]
+        assert "█ firefox 1.5, ▓ Xorg 0.6" in lines[0]
 
 
 def test_many_cards_are_summed_up() -> None:

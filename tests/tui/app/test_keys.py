@@ -14,7 +14,7 @@ from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.why_panel import WhyPanel
-from tests.tui.app.fake_advice import TOO_LARGE, FakeAdvice, judged, settled, two_cards, until
+from tests.tui.app.fake_advice import TOO_LARGE, FakeAdvice, busy, judged, settled, two_cards, until
 
 WIDE = (160, 45)
 SMALL = (80, 24)
@@ -249,7 +249,7 @@ async def test_the_theme_can_be_changed(advice: FakeAdvice) -> None:
 async def test_f5_reads_the_machine_again(advice: FakeAdvice) -> None:
     async with advice.app.run_test(size=SMALL) as pilot:
         screen = await settled(pilot)
-        advice.known_machine = FakeAdvice().known_machine
+        advice.known_machine = busy(two_cards())
         await pilot.press("f5")
         await until(pilot, lambda: len(advice.asked) == 2)
         await settled(pilot)
@@ -265,7 +265,10 @@ def footer_of(pilot) -> list[str]:  # type: ignore[no-untyped-def]
 async def test_the_footer_offers_what_the_keys_do_now(advice: FakeAdvice) -> None:
     async with advice.app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        usual = ["details", "copy", "context", "use", "search", "help", "quit"]
+        usual = [
+            "details", "copy", "context", "use", "search",
+            "on disk", "machine", "probe again", "help", "quit",
+        ]  # fmt: skip
         assert footer_of(pilot) == usual
         await pilot.press("slash")
         await pilot.pause()

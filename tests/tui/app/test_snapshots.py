@@ -15,8 +15,7 @@ from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
 from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement, Remedy
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
 from llmfit.advisor.units import GIB
-from tests.tui.app.fake_advice import FakeAdvice, settled, two_cards
-from tests.tui.app.test_drawing import busy
+from tests.tui.app.fake_advice import FakeAdvice, busy, settled, two_cards
 
 WIDE, SMALL = (160, 45), (80, 24)
 SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), None, 0, 23.0, "gpu memory", "formula")

@@ -1,0 +1,49 @@
+"""What the screens ask. LiveAdvice answers from probes and catalogue, tests answer from fixtures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.machine import Machine
+    from llmfit.catalog.local.local_model import LocalModels
+    from llmfit.tui.messages import NotModelled, Pick
+
+
+class Advice(Protocol):
+    """Every method may take seconds and is called in background threads, several at the same time."""
+
+    def machine(self) -> Machine:
+        """Probed anew at each call."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read of the user's own catalogue rows."""
+        ...
+
+    def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
+
+    def search(
+        self, machine: Machine, text: str, context_tokens: int | None
+    ) -> Iterable[Pick | NotModelled]: ...
+
+    def with_help(self, pick: Pick, context_tokens: int | None) -> Pick: ...
+
+    def local_models(self) -> LocalModels:
+        """What lies on this computer's disks now."""
+        ...
+
+    def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterable[Pick | NotModelled]:
+        """Every model on this disk that can chat, judged from its own file; the rest with the reason."""
+        ...
+
+    def measured_machine(
+        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
+    ) -> Machine | None:
+        """``machine`` with the RAM bandwidth measured now; None where ``stop`` ended it.
+
+        ``on_round`` gets the bytes per second of each round.
+        """
+        ...
