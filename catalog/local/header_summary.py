@@ -139,6 +139,8 @@ def data_end_bytes(header: GgufHeader) -> int:
 
 def half_downloaded(there_bytes: int, whole_bytes: int) -> str:
     """``half downloaded: 3.1 of 4.9 GB``: sizes as download pages state them, 1e9 and 1e6 bytes."""
+    if whole_bytes < 10**6:
+        return f"{HALF_DOWNLOADED}: {there_bytes:,} of {whole_bytes:,} bytes"
     unit, name = (GB, "GB") if whole_bytes >= GB else (10**6, "MB")
     return f"{HALF_DOWNLOADED}: {there_bytes / unit:.1f} of {whole_bytes / unit:.1f} {name}"
 
