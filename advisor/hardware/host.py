@@ -20,9 +20,8 @@ from llmfit.advisor.hardware.cpu_topology import (
 from llmfit.advisor.hardware.cpuinfo import CpuInfo, read_cpuinfo
 from llmfit.advisor.hardware.findings import Findings, clean_text
 from llmfit.advisor.hardware.machine import Cpu, Memory
+from llmfit.advisor.hardware.meminfo import MemInfo, read_meminfo
 from llmfit.advisor.hardware.ram_modules import RamModules, read_ram_modules
-from llmfit.advisor.hardware.small_files import read_text, to_int
-from llmfit.advisor.units import KIB
 
 
 class HostProbe:
@@ -41,19 +40,18 @@ class HostProbe:
         return Findings(cpu=cpu, memory=self._memory(info, notes), notes=tuple(notes))
 
     def _memory(self, info: CpuInfo, notes: list[str]) -> Memory:
-        sizes = _meminfo(self._root) or _sizes_by_psutil(notes)
-        if sizes is None:
+        ram = read_meminfo(self._root) or _meminfo_by_psutil(notes)
+        if ram is None:
             return Memory(total_bytes=None, available_bytes=None)
-        total, available, swap_total, swap_free = sizes
-        group = read_cgroup_memory(self._root, total)
-        swap = read_cgroup_swap(self._root, swap_total or 0)
+        group = read_cgroup_memory(self._root, ram.total_bytes)
+        swap = read_cgroup_swap(self._root, ram.swap_total_bytes or 0)
         modules = RamModules()
         if not (info.virtual or is_virtual_machine(self._root)):
-            modules = read_ram_modules(self._root, total)
+            modules = read_ram_modules(self._root, ram.total_bytes)
         notes.extend(modules.notes)
         return Memory(
-            total_bytes=total,
-            available_bytes=_smallest(available, group.limit_bytes, group.available_bytes),
+            total_bytes=ram.total_bytes,
+            available_bytes=_smallest(ram.available_bytes, group.limit_bytes, group.available_bytes),
             limit_bytes=group.limit_bytes,
             bandwidth_bytes_per_s=modules.peak_bandwidth_bytes_per_s,
             bandwidth_source=modules.bandwidth_source,
@@ -61,8 +59,8 @@ class HostProbe:
             memory_type=modules.memory_type,
             channels=modules.channels,
             transfer_rate_mt_s=modules.transfer_rate_mt_s,
-            swap_total_bytes=_smallest(swap_total, swap.limit_bytes),
-            swap_free_bytes=_smallest(swap_free, swap.limit_bytes, swap.available_bytes),
+            swap_total_bytes=_smallest(ram.swap_total_bytes, swap.limit_bytes),
+            swap_free_bytes=_smallest(ram.swap_free_bytes, swap.limit_bytes, swap.available_bytes),
         )
 
     def _cpu(self, info: CpuInfo, notes: list[str]) -> Cpu:
@@ -99,25 +97,7 @@ class HostProbe:
         return read_board_name(self._root)
 
 
-Sizes = tuple[int, int, int | None, int | None]
-"""RAM in all, RAM available, swap in all, swap free; bytes."""
-
-
-def _meminfo(root: Path) -> Sizes | None:
-    """/proc/meminfo (kB are KiB), ``None`` where it lacks a line (MemAvailable: Linux before 3.14)."""
-    lines = (line.partition(":") for line in read_text(root / "proc/meminfo").splitlines())
-    fields = {key: to_int(rest.removesuffix("kB")) for key, _, rest in lines}
-    total, available = fields.get("MemTotal"), fields.get("MemAvailable")
-    if not total or total < 0 or available is None or available < 0:
-        return None
-    swap_total, swap_free = (
-        size * KIB if size is not None and size >= 0 else None
-        for size in (fields.get("SwapTotal"), fields.get("SwapFree"))
-    )
-    return total * KIB, min(total, available) * KIB, swap_total, swap_free
-
-
-def _sizes_by_psutil(notes: list[str]) -> Sizes | None:
+def _meminfo_by_psutil(notes: list[str]) -> MemInfo | None:
     # Imported here: 10 ms, and not needed where /proc/meminfo can be read.
     import psutil  # type: ignore[import-untyped]
 
@@ -131,7 +111,7 @@ def _sizes_by_psutil(notes: list[str]) -> Sizes | None:
         with suppress(psutil.Error, OSError, RuntimeError):
             swap = psutil.swap_memory()
             swap_total, swap_free = swap.total, swap.free
-    return ram.total, ram.available, swap_total, swap_free
+    return MemInfo(ram.total, ram.available, swap_total, swap_free)
 
 
 def _cores_by_psutil(usable: list[int]) -> int | None:
