@@ -1,0 +1,355 @@
+"""Each finding of a diagnosis: when it is there, how loud it is, and what it tells a person to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llmfit.advisor.hardware.diagnosis import count_levels, diagnose, server_problem
+from llmfit.advisor.hardware.diagnosis_facts import (
+    NOTE,
+    OK,
+    PROBLEM,
+    WARNING,
+    DeviceFile,
+    Finding,
+    Folder,
+    ModelFiles,
+    Package,
+    Surroundings,
+    Terminal,
+)
+from llmfit.advisor.hardware.machine import (
+    Cpu,
+    Disk,
+    Gpu,
+    LlamaServer,
+    Machine,
+    Memory,
+    Partition,
+    VramProcess,
+)
+from llmfit.advisor.hardware.server_answers import ServerDevice
+from llmfit.advisor.units import GB, GIB
+
+CARD = Gpu(
+    0,
+    "NVIDIA GeForce RTX 3090",
+    "nvidia",
+    "cuda",
+    vram_total_bytes=24 * GIB,
+    vram_free_bytes=23 * GIB,
+    bandwidth_bytes_per_s=936 * GB,
+    driver="550.54",
+    power_limit_w=350.0,
+    sources={"vram_total_bytes": "nvml", "bandwidth_bytes_per_s": "catalog"},
+)
+CUDA = LlamaServer("/opt/cuda/llama-server", "12000", 12000, ("cuda", "cpu"), ("CUDA0",))
+CPU_ONLY = LlamaServer("/usr/bin/llama-server", "12000", 12000, ("cpu",))
+BROKEN = LlamaServer("/old/llama-server", problem="The shared library libcudart.so.12 is missing.")
+SOUND = Machine(
+    "linux",
+    Cpu("AMD Ryzen 9 7950X", 16, 32, ("avx", "avx2", "fma")),
+    Memory(
+        64 * GIB,
+        48 * GIB,
+        bandwidth_bytes_per_s=60 * GB,
+        bandwidth_source="measured 2026-11-22",
+        memory_type="DDR5",
+        channels=2,
+        transfer_rate_mt_s=6000,
+    ),
+    (CARD,),
+    CUDA,
+    llama_servers=(CUDA,),
+    disks=(Disk("/home", 1000 * GIB, 500 * GIB),),
+)
+AROUND = Surroundings(
+    llmfit_version="1.2.3",
+    system="Debian GNU/Linux 12",
+    architecture="x86_64",
+    python="CPython 3.11.2",
+    packages=(Package("textual", "8.2.0"),),
+    terminal=Terminal(120, 40, "xterm-256color", 256),
+    device_files=(DeviceFile("/dev/nvidiactl", True),),
+    path_server=CUDA.path,
+    models=ModelFiles(3, 30 * GIB),
+    config_path="/c/config.toml",
+    folders=(Folder("/c/cache", "answers that are remembered"),),
+)
+
+
+def about(subject: str, machine: Machine = SOUND, around: Surroundings = AROUND) -> list[Finding]:
+    return [finding for finding in diagnose(machine, around) if finding.subject == subject]
+
+
+def the_one(machine: Machine, around: Surroundings, *words: str) -> Finding:
+    """The only finding whose text has all of ``words``."""
+    found = [finding for finding in diagnose(machine, around) if all(word in finding.text for word in words)]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_sound_machine_has_nothing_to_complain_about() -> None:
+    findings = diagnose(SOUND, AROUND)
+    assert {finding.level for finding in findings} == {OK}
+    assert count_levels(findings) == "0 problems, 0 warnings."
+    assert all(finding.source and finding.text.endswith(".") for finding in findings)
+
+
+def test_findings_are_grouped_by_subject() -> None:
+    machine = replace(SOUND, gpus=(CARD, replace(CARD, index=1)), notes=("a note.",))
+    subjects = [finding.subject for finding in diagnose(machine, AROUND)]
+    changes = [
+        subject for subject, before in zip(subjects, [None, *subjects], strict=False) if subject != before
+    ]
+    assert len(changes) == len(set(changes)), changes
+    assert changes.index("GPU0") < changes.index("GPU1") < changes.index("llama-server")
+
+
+def test_every_note_of_the_probes_is_there_once() -> None:
+    machine = replace(SOUND, notes=("Card 0 does not tell its power draw.", "b.", "b."))
+    texts = [finding.text for finding in diagnose(machine, AROUND)]
+    assert texts.count("Card 0 does not tell its power draw.") == texts.count("b.") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "level", "fix"),
+    [
+        ({"cpu": Cpu("Old", 4, 8, ("avx",))}, ("no AVX2", "avx"), WARNING, "GGML_NATIVE"),
+        ({"memory": Memory(None, None)}, ("its size is not known",), WARNING, "--ram"),
+        ({"memory": Memory(64 * GIB, GIB)}, ("only 1.0 GiB are available",), WARNING, "Close"),
+        ({"memory": Memory(64 * GIB, 50 * GIB)}, ("its bandwidth is not known",), WARNING, "--measure"),
+        ({"memory": Memory(64 * GIB, 9 * GIB, limit_bytes=10 * GIB)}, ("limits", "10.0 GiB"), NOTE, None),
+        (
+            {"memory": replace(SOUND.memory, peak_bandwidth_bytes_per_s=60 * GB)},
+            ("60 GB/s, the peak of its type",),
+            NOTE,
+            "--measure",
+        ),
+        (
+            {"memory": replace(SOUND.memory, swap_total_bytes=8 * GIB, swap_free_bytes=5 * GIB)},
+            ("3.0 GiB of 8.0 GiB swap",),
+            WARNING,
+            "Close",
+        ),
+        ({"gpus": ()}, ("everything runs on the CPU",), NOTE, None),
+        ({"disks": (Disk("/home", 100 * GIB, GIB),)}, ("1.0 GiB of 100.0 GiB", "/home"), WARNING, "room"),
+    ],
+)
+def test_the_host(changes: dict, words: tuple[str, ...], level: str, fix: str | None) -> None:
+    finding = the_one(replace(SOUND, **changes), AROUND, *words)
+    assert finding.level == level
+    assert (fix is None and finding.fix is None) or (fix or "") in (finding.fix or "")
+
+
+def test_no_avx2_is_no_trouble_of_an_arm_cpu_or_of_an_unknown_one() -> None:
+    arm = replace(SOUND, cpu=Cpu("Grace", 72, 72, ("neon", "sve")))
+    assert not [f for f in diagnose(arm, replace(AROUND, architecture="aarch64")) if "AVX2" in f.text]
+    unknown = replace(SOUND, cpu=Cpu(None, None, None))
+    assert not [f for f in diagnose(unknown, AROUND) if "AVX2" in f.text]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "level"),
+    [
+        ({"vram_total_bytes": None}, ("memory size is not known",), WARNING),
+        ({"vram_free_bytes": None}, ("what is free is not known",), WARNING),
+        ({"bandwidth_bytes_per_s": None}, ("bandwidth is not known",), WARNING),
+        ({"sources": {"bandwidth_bytes_per_s": "estimated: middle"}}, ("only estimated",), WARNING),
+        ({"pcie_width": 4, "pcie_max_width": 16}, ("4 of 16 PCIe lanes",), WARNING),
+        ({"power_limit_w": 250.0}, ("250 W", "350 W"), NOTE),
+        ({"vram_reserved_bytes": 300 * 2**20}, ("300 MiB are the driver's",), OK),
+        ({"unified_memory": True, "carve_out_bytes": 8 * GIB}, ("shares the RAM", "8.0 GiB"), NOTE),
+        ({"partition": Partition("A100", "GPU-1", 0.5, 3 / 7)}, ("slice (MIG)", "50% of the memory"), NOTE),
+    ],
+)  # fmt: skip
+def test_a_card(changes: dict, words: tuple[str, ...], level: str) -> None:
+    around = replace(AROUND, default_power_limits_w={0: 350.0})
+    finding = the_one(replace(SOUND, gpus=(replace(CARD, **changes),)), around, *words)
+    assert (finding.level, finding.subject) == (level, "GPU0")
+
+
+def test_the_usual_power_limit_is_no_finding() -> None:
+    around = replace(AROUND, default_power_limits_w={0: 350.0})
+    assert not [finding for finding in diagnose(SOUND, around) if "power limit" in finding.text]
+
+
+def test_programs_that_hold_vram_with_their_bytes_the_largest_first() -> None:
+    programs = (VramProcess(1, "Xorg", GIB), VramProcess(2, "firefox", 12 * GIB), VramProcess(3, "x", None))
+    card = replace(CARD, processes=programs, vram_free_bytes=11 * GIB)
+    finding = the_one(replace(SOUND, gpus=(card,)), AROUND, "held by")
+    assert finding.text == "held by firefox 12.0 GiB, Xorg 1.0 GiB, x ?."
+    assert finding.level == NOTE and finding.fix is not None
+
+
+# ---------------------------------------------------------------- llama-server
+
+
+def test_a_cpu_only_build_on_a_machine_with_a_gpu_is_a_problem_with_a_way_out() -> None:
+    machine = replace(SOUND, llama_server=CPU_ONLY, llama_servers=(CPU_ONLY,))
+    finding = server_problem(machine)
+    assert finding is not None and finding.level == PROBLEM
+    assert "CPU-only build" in finding.text and CARD.name in finding.text and CPU_ONLY.path in finding.text
+    assert "-DGGML_CUDA=ON" in (finding.fix or "")
+    assert [f for f in diagnose(machine, AROUND) if f.level == PROBLEM] == [finding]
+
+
+def test_another_one_that_sees_the_gpu_is_the_way_out() -> None:
+    finding = server_problem(replace(SOUND, llama_server=CPU_ONLY, llama_servers=(CPU_ONLY, CUDA)))
+    assert finding is not None and f'llama_server = "{CUDA.path}"' in (finding.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "option"), [("amd", "GGML_HIP"), ("intel", "GGML_SYCL"), ("apple", "GGML_METAL")]
+)
+def test_the_option_to_build_with_is_the_makers(vendor: str, option: str) -> None:
+    gpus = (replace(CARD, vendor=vendor),)
+    machine = replace(SOUND, gpus=gpus, llama_server=CPU_ONLY, llama_servers=(CPU_ONLY,))
+    assert option in ((server_problem(machine) or CARD).fix or "")  # type: ignore[union-attr]
+
+
+def test_a_build_whose_backend_fails_is_not_called_cpu_only() -> None:
+    server = replace(CUDA, devices=(), problem="CUDA could not be started: driver is old.")
+    finding = server_problem(replace(SOUND, llama_server=server))
+    assert finding is not None and "CPU-only" not in finding.text
+    assert "CUDA could not be started: driver is old." in finding.text
+
+
+def test_a_server_that_does_not_work() -> None:
+    finding = server_problem(replace(SOUND, llama_server=BROKEN))
+    assert finding is not None and "libcudart.so.12 is missing" in finding.text
+    assert "library" in (finding.fix or "")
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        SOUND,
+        replace(SOUND, llama_server=None),
+        replace(SOUND, gpus=(), llama_server=CPU_ONLY),
+        replace(SOUND, llama_server=LlamaServer("/x/llama-server")),  # not asked
+        replace(SOUND, llama_server=LlamaServer("/x", "1", problem="Its devices are not known: it is old.")),
+    ],
+)
+def test_no_server_problem(machine: Machine) -> None:
+    assert server_problem(machine) is None
+
+
+def test_every_server_is_listed_and_the_taken_one_marked() -> None:
+    machine = replace(SOUND, llama_servers=(BROKEN, CUDA, CPU_ONLY))
+    around = replace(AROUND, server_devices={CUDA.path: (ServerDevice("CUDA0", CARD.name, 24 * GIB),)})
+    found = about("llama-server", machine, around)
+    assert [finding.level for finding in found] == [WARNING, OK, OK]
+    assert "libcudart.so.12" in found[0].text and "library" in (found[0].fix or "")
+    assert "(llmfit takes this one)" in found[1].text
+    assert "sees CUDA0 (NVIDIA GeForce RTX 3090, 24.0 GiB)" in found[1].text
+    assert "sees no GPU" in found[2].text
+
+
+def server_finding(*words: str, servers: tuple[LlamaServer, ...] = (CUDA,), **changes) -> Finding:
+    around = replace(AROUND, **changes.pop("around", {}))
+    machine = replace(SOUND, llama_server=servers[0] if servers else None, llama_servers=servers, **changes)
+    return the_one(machine, around, *words)
+
+
+def test_none_found() -> None:
+    assert server_finding("none was found", servers=()).level == WARNING
+
+
+def test_fewer_devices_than_gpus() -> None:
+    finding = server_finding("1 of the 2 GPUs", gpus=(CARD, replace(CARD, index=1)))
+    assert finding.level == WARNING and "CUDA_VISIBLE_DEVICES" in (finding.fix or "")
+
+
+def test_slices_of_a_card_are_not_counted() -> None:
+    slices = tuple(replace(CARD, index=n, partition=Partition("A100", None, 0.5, 0.5)) for n in range(2))
+    assert not [
+        f for f in diagnose(replace(SOUND, gpus=slices), AROUND) if "of the" in f.text and "GPUs" in f.text
+    ]
+
+
+def test_vulkan_and_cuda_count_one_card_once() -> None:
+    both = replace(CUDA, backends=("cuda", "vulkan", "cpu"), devices=("CUDA0", "Vulkan0"))
+    two = (CARD, replace(CARD, index=1))
+    assert server_finding("1 of the 2 GPUs", servers=(both,), gpus=two)
+
+
+def test_a_vulkan_build_on_nvidia_works() -> None:
+    vulkan = replace(CUDA, backends=("vulkan", "cpu"), devices=("Vulkan0",))
+    assert server_finding("through Vulkan, not CUDA", servers=(vulkan,)).level == NOTE
+
+
+def test_cards_that_are_counted_in_another_order() -> None:
+    cards = (CARD, replace(CARD, index=1, name="NVIDIA GeForce RTX 4090"))
+    devices = (ServerDevice("CUDA0", cards[1].name), ServerDevice("CUDA1", cards[0].name))
+    server = replace(CUDA, devices=("CUDA0", "CUDA1"))
+    finding = server_finding(
+        "calls NVIDIA GeForce RTX 4090 CUDA0", servers=(server,), gpus=cards,
+        around={"server_devices": {CUDA.path: devices}},
+    )  # fmt: skip
+    assert finding.level == WARNING and "PCI_BUS_ID" in (finding.fix or "")
+
+
+def test_an_old_build() -> None:
+    old = replace(CUDA, build=9000)
+    assert server_finding("build 9000 is older", servers=(old,)).level == WARNING
+
+
+def test_the_shell_starts_another_one() -> None:
+    finding = server_finding("starts /bin/other", around={"path_server": "/bin/other"})
+    assert finding.level == NOTE and CUDA.path in (finding.fix or "")
+    assert server_finding("not found by a shell", around={"path_server": None}).level == NOTE
+
+
+def test_a_simulated_machine_has_no_servers_of_this_one() -> None:
+    machine = replace(SOUND, simulated=True, llama_server=None, llama_servers=())
+    assert [finding.level for finding in about("llama-server", machine)] == [NOTE]
+    assert the_one(machine, AROUND, "not this computer").level == NOTE
+
+
+# ---------------------------------------------------------------- what surrounds it
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "level"),
+    [
+        ({"packages": (Package("textual", None),)}, ("does not work without",), PROBLEM),
+        ({"packages": (Package("xllamacpp", None, "no server"),)}, ("missing: no server",), NOTE),
+        ({"container": "Docker"}, ("in a container (Docker)",), NOTE),
+        ({"terminal": Terminal()}, ("none: the app needs one",), NOTE),
+        ({"terminal": Terminal(60, 40, "xterm")}, ("60 x 40",), WARNING),
+        ({"terminal": Terminal(90, 40, "xterm", encoding="ascii")}, ("written as ascii",), WARNING),
+        ({"terminal": Terminal(90, 40, "dumb")}, ("TERM is dumb",), WARNING),
+        ({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}, ("CUDA_VISIBLE_DEVICES=0: it decides",), NOTE),
+        ({"option_variables": ("LLAMA_ARG_DEVICE",)}, ("LLAMA_ARG_DEVICE",), WARNING),
+        ({"device_files": (DeviceFile("/dev/kfd", False, "render"),)}, ("/dev/kfd", "render"), WARNING),
+        ({"models": ModelFiles(1, GIB, broken=("a.gguf: cut off",))}, ("a.gguf: cut off",), WARNING),
+        ({"models": ModelFiles(1, GIB, ("x: y",) * 12)}, ("2 more files",), WARNING),
+        ({"models": ModelFiles(1, GIB, notes=("too many files.",))}, ("too many files",), NOTE),
+        ({"config_problems": ("c: not TOML.",)}, ("not TOML",), WARNING),
+        ({"catalog_problems": ("m.jsonl:3: no id",)}, ("m.jsonl:3: no id",), WARNING),
+        ({"folders": (Folder("/c", "cache", "read-only"),)}, ("cannot be written: read-only",), WARNING),
+        ({"has_embedded_server": True}, ("embedded",), OK),
+    ],
+)
+def test_the_surroundings(changes: dict, words: tuple[str, ...], level: str) -> None:
+    assert the_one(SOUND, replace(AROUND, **changes), *words).level == level
+
+
+def test_a_closed_device_file_names_the_group_to_join() -> None:
+    around = replace(AROUND, device_files=(DeviceFile("/dev/dri/renderD128", False, "render"),))
+    assert "usermod -aG render" in (the_one(SOUND, around, "renderD128").fix or "")
+
+
+def test_a_container_without_dev_dri() -> None:
+    machine = replace(SOUND, gpus=(replace(CARD, vendor="amd", backend="rocm"),))
+    finding = the_one(machine, replace(AROUND, container="Docker"), "no /dev/dri")
+    assert "--device /dev/kfd" in (finding.fix or "")
+
+
+def test_an_empty_machine_and_nothing_known_about_it() -> None:
+    nothing = Machine("linux", Cpu(None, None, None), Memory(None, None))
+    findings = diagnose(nothing, Surroundings("", "", "", ""))
+    assert count_levels(findings) == "0 problems, 3 warnings."
