@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.findings import Findings, clean_text
 from llmfit.advisor.hardware.machine import Cpu, Gpu
-from llmfit.advisor.hardware.metal import MetalMemory, read_metal, sysctl_reader
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.units import MIB
+
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.metal import MetalMemory
 
 Sysctl = Callable[[str], str | None]
 IOREG_TIMEOUT_S = 1.0
@@ -63,7 +65,7 @@ class AppleProbe:
         ioreg: Callable[[], bytes | None] | None = None,
     ) -> None:
         self._sysctl = sysctl
-        self._metal = metal or read_metal
+        self._metal = metal or _metal
         self._ioreg = ioreg or _ioreg
 
     def read(self) -> Findings:
@@ -71,6 +73,9 @@ class AppleProbe:
         if sysctl is None:
             if sys.platform != "darwin":
                 return Findings()
+            # Imported here, as ctypes and subprocess below: 10 ms that no other system needs.
+            from llmfit.advisor.hardware.metal import sysctl_reader
+
             sysctl = sysctl_reader()
         chip = clean_text(sysctl("machdep.cpu.brand_string") or "")
         if _is_intel(sysctl, chip):
@@ -165,7 +170,15 @@ def _cpu(sysctl: Sysctl, name: str, features: tuple[str, ...]) -> Cpu:
     )
 
 
+def _metal() -> MetalMemory | None:
+    from llmfit.advisor.hardware.metal import read_metal
+
+    return read_metal()
+
+
 def _ioreg() -> bytes | None:
+    import subprocess
+
     with suppress(OSError, subprocess.SubprocessError):
         answer = subprocess.run(
             ["/usr/sbin/ioreg", "-rc", "AGXAccelerator", "-d", "1", "-a"],
