@@ -28,7 +28,7 @@ class VramProcess:
 class Partition:
     """A slice of a card that its driver offers as a device of its own (NVIDIA MIG).
 
-    CUDA shows a program one slice at a time, chosen by its UUID in CUDA_VISIBLE_DEVICES.
+    CUDA_VISIBLE_DEVICES chooses one by its UUID; drivers before 570 show a program no more than one.
     """
 
     card_name: str

@@ -77,8 +77,9 @@ def machine_budgets(machine: Machine) -> Budgets:
     """The cards llama.cpp would use together, and what is free on them and in RAM.
 
     Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and
-    one llama-server speaks to one backend: the one with the most memory. Of the slices of cards (MIG) CUDA
-    shows a program one only (NVIDIA MIG user guide, CUDA device enumeration), so they are never put together.
+    one llama-server speaks to one backend: the one with the most memory. Slices of cards (MIG) are never put
+    together: drivers before 570 show a program no more than one (NVIDIA MIG user guide, CUDA device
+    enumeration), and layers split over slices of one card would share its bandwidth anyway.
     """
     notes: list[str] = []
     known = [card for gpu in machine.gpus if (card := _card(gpu, notes)) is not None]
@@ -112,7 +113,7 @@ def _without_other_slices(cards: list[CardBudget], notes: list[str]) -> list[Car
     largest = max(slices, key=lambda card: card.budget_bytes)
     kept = whole if sum(card.budget_bytes for card in whole) > largest.budget_bytes else [largest]
     notes += [
-        f"{card.label} ({card.gpu.name}) is left out: CUDA shows a program one slice of a card, alone."
+        f"{card.label} ({card.gpu.name}) is left out: one slice of a card is planned for, alone."
         for card in cards
         if card not in kept
     ]
