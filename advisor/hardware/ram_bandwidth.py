@@ -209,7 +209,7 @@ def better_half(rates: Sequence[float]) -> list[float]:
 
 def thread_counts(cpu: Cpu) -> tuple[int, ...]:
     """One thread a physical core; also one a logical core where there are more."""
-    logical = cpu.logical_cores or len(_usable_cpus()) or os.cpu_count() or 1
+    logical = cpu.logical_cores or len(usable_cpus()) or os.cpu_count() or 1
     physical = min(cpu.physical_cores or logical, logical)
     return (physical,) if physical == logical else (physical, logical)
 
@@ -227,7 +227,7 @@ def thread_bytes(n_threads: int, memory: Memory, root: Path = Path("/")) -> int:
     if total < max(CACHES_NEEDED * caches, MIB * n_threads):
         free, needed = format_gib(memory.available_bytes), CACHES_NEEDED * caches / MAX_RAM_SHARE
         why = f"needs {format_gib(int(needed))} of free RAM for buffers beyond the caches, {free} is free"
-        raise LlmfitError(WHAT, why, f"Close programs. {BY_HAND}")
+        raise LlmfitError(WHAT, why, "Close programs, or give it with --ram-bandwidth.")
     return total // n_threads // PAGE_BYTES * PAGE_BYTES
 
 
@@ -240,7 +240,7 @@ def last_level_cache_bytes(root: Path) -> int | None:
 
     Linux: Documentation/ABI/testing/sysfs-devices-system-cpu, ``cache/index*/{level,size,shared_cpu_list}``.
     """
-    usable = _usable_cpus()
+    usable = usable_cpus()
     caches: dict[tuple[int, str], int] = {}
     for folder in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cache/index[0-9]*"):
         number = int("".join(filter(str.isdigit, folder.parts[-3])))
@@ -256,7 +256,7 @@ def last_level_cache_bytes(root: Path) -> int | None:
 def _reader_team(n_threads: int, n_bytes: int) -> Team:
     from llmfit.advisor.hardware.ram_reader import ReaderTeam
 
-    return ReaderTeam(n_threads, n_bytes, cpus_to_pin(n_threads, _usable_cpus()))
+    return ReaderTeam(n_threads, n_bytes, cpus_to_pin(n_threads, usable_cpus()))
 
 
 def cpus_to_pin(n_threads: int, usable: Sequence[int], root: Path = Path("/")) -> tuple[int, ...]:
@@ -274,7 +274,8 @@ def cpus_to_pin(n_threads: int, usable: Sequence[int], root: Path = Path("/")) -
     return tuple(firsts.values()) if len(firsts) == n_threads else ()
 
 
-def _usable_cpus() -> tuple[int, ...]:
+def usable_cpus() -> tuple[int, ...]:
+    """Numbers of the logical CPUs that this process may run on; empty where the system does not tell."""
     if sys.platform == "linux":
         with suppress(OSError):
             return tuple(sorted(os.sched_getaffinity(0)))

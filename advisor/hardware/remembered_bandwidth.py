@@ -61,7 +61,7 @@ def data_folder() -> Path:
     """``$LLMFIT_DATA``, else llmfit's folder for data of this user. It need not exist."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))  # noqa: PTH111 Path raises for the home of nobody
     import platformdirs  # costs 10 ms: only where no folder was named
 
     return Path(platformdirs.user_data_dir("llmfit", appauthor=False))
@@ -75,7 +75,10 @@ def with_remembered_bandwidth(machine: Machine, folder: Path | None = None) -> M
     """
     store = read_store((folder or data_folder()) / FILE_NAME)
     if store.problem is not None:
-        note = f"The remembered RAM bandwidth could not be read: {store.problem}."
+        note = (
+            f"The remembered RAM bandwidth could not be read: {store.problem}; "
+            "the next measurement keeps that file under another name."
+        )
         return replace(machine, notes=(*machine.notes, note))
     known = store.machines.get(machine_fingerprint(machine), ())
     return _with_figure(machine, known[-1].bytes_per_s, known[-1].date) if known else machine
