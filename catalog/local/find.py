@@ -19,10 +19,11 @@ from llmfit.catalog.local.header_summary import HALF_DOWNLOADED, HeaderSummary
 from llmfit.catalog.local.identify import Identity, identify
 from llmfit.catalog.local.local_model import MODEL, OTHER, LocalModel, LocalModels
 from llmfit.catalog.local.stores import Search, searches
-from llmfit.catalog.local.walk import Found, Walk
+from llmfit.catalog.local.walk import NOWHERE, Found, Walk
 
-SILENCE_S = 5.0
-"""A folder that shows nothing new for so long is on a disk or a network share that does not answer."""
+SILENCE_S = 10.0
+"""A folder that shows nothing new for so long is on a disk or a network share that does not answer; a disk
+that sleeps takes most of it to spin up."""
 MAX_MODELS = 20_000
 """Of one folder."""
 
@@ -61,16 +62,18 @@ class _Look:
             self.found.append((found, self._summary(found)))
 
     def _summary(self, found: Found) -> HeaderSummary:
-        if found.problem is not None and found.problem != HALF_DOWNLOADED:
+        """What the header says; a problem that the listing knows counts more, unless it knows no figures."""
+        if found.stamps[0].identity == NOWHERE:
             return HeaderSummary(kind=OTHER, problem=found.problem)
         summary = self.cache.find(found.stamps)
         if summary is None:
             summary, may_be_kept = read_summary([stamp.path for stamp in found.stamps])
             if may_be_kept:
                 self.cache.remember(found.stamps, summary)
-        if found.problem and not (summary.problem or "").startswith(HALF_DOWNLOADED):
-            return replace(summary, problem=found.problem)
-        return summary
+        has_figures = (summary.problem or "").startswith(HALF_DOWNLOADED)
+        if found.problem is None or (found.problem == HALF_DOWNLOADED and has_figures):
+            return summary
+        return replace(summary, problem=found.problem)
 
     def _step(self) -> None:
         self.last_step_s = time.monotonic()
@@ -143,7 +146,7 @@ def _models(looks: Sequence[_Look]) -> tuple[LocalModel, ...]:
     for look in looks:
         for found, summary in tuple(look.found):
             identity = found.stamps[0].identity
-            if identity != (0, 0) and identity in seen:
+            if identity != NOWHERE and identity in seen:
                 continue
             seen.add(identity)
             models.append(_model(look.search.store, found, summary))

@@ -54,7 +54,10 @@ def cache_file(environ: Mapping[str, str]) -> Path:
     """``$LLMFIT_CACHE/headers.json``, else in the user's cache folder. It need not exist."""
     named = environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named).expanduser() / FILE_NAME
+        try:
+            return Path(named).expanduser() / FILE_NAME
+        except RuntimeError:  # no such user
+            return Path(named) / FILE_NAME
     import platformdirs  # costs 10 ms: only where no folder was named
 
     return Path(platformdirs.user_cache_dir("llmfit", appauthor=False)) / FILE_NAME

@@ -16,7 +16,7 @@ from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.text import printable
 from llmfit.catalog.local.header_cache import FileStamp
 from llmfit.catalog.local.header_summary import HALF_DOWNLOADED, half_downloaded
-from llmfit.catalog.local.walk import Found, Walk, stamp
+from llmfit.catalog.local.walk import NOWHERE, Found, Walk, stamp
 
 _DEFAULT_HOST = "registry.ollama.ai"
 _DEFAULT_NAMESPACE = "library"
@@ -136,4 +136,4 @@ def _progress(parts: list[Path]) -> str:
 
 
 def _stamp(path: Path) -> FileStamp:
-    return stamp(path) or FileStamp(path, 0, 0, (0, 0))
+    return stamp(path) or FileStamp(path, 0, 0, NOWHERE)

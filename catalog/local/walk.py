@@ -17,6 +17,8 @@ SUFFIX = ".gguf"
 MAX_ENTRIES = 100_000
 """Names looked at in one folder and all below it."""
 MAX_DEPTH = 12
+NOWHERE = (0, 0)
+"""The identity of a file that is not there."""
 VANISHED = "vanished while it was looked at"
 
 
@@ -123,7 +125,7 @@ def models_of(paths: list[Path], name: Callable[[Path], str] = lambda path: "") 
 def _single(path: Path, name: str) -> Found:
     found = stamp(path)
     if found is None:
-        return Found((FileStamp(path, 0, 0, (0, 0)),), name, _why_not_there(path))
+        return Found((FileStamp(path, 0, 0, NOWHERE),), name, _why_not_there(path))
     return Found((found,), name, _why_no_file(path))
 
 

@@ -65,7 +65,8 @@ def _no_folder(text: str, why: str) -> UsageError:
 
 
 def _fits(text: str, model: LocalModel) -> bool:
-    return contains_words(text, [model.name, model.model_id or "", model.path.name, *model.candidates])
+    called = (model.name, model.model_id, model.path.name, model.quantization, *model.candidates)
+    return contains_words(text, [name for name in called if name])
 
 
 def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Iterator[str]:
@@ -91,9 +92,7 @@ def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Itera
     else:
         yield "No GGUF files found."
         yield from wrapped(NOTHING_FOUND.format(config=printable(str(config_path()))))
-    yield from wrapped(
-        "Looked in: " + (", ".join(printable(str(folder)) for folder in found.folders) or "nothing")
-    )
+    yield from ("Looked in:", *(f"  {printable(str(folder))}" for folder in found.folders or ("no folder",)))
 
 
 def _row(model: LocalModel) -> list[str]:

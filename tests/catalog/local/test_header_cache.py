@@ -55,7 +55,7 @@ def test_a_part_that_arrives_is_seen(disk: Disk, reads: list[str]) -> None:
     assert "part 2 of 2 is missing" in (disk.find(disk.home / "mine").models[0].problem or "")
     disk.write("mine/m-00002-of-00002.gguf", small_model(split__no=1, split__count=2))
     assert "missing" not in (disk.find(disk.home / "mine").models[0].problem or "")
-    assert len(reads) == 2
+    assert len(reads) == 3
 
 
 def _entry(path: Path, **changes: object) -> dict[str, object]:

@@ -117,6 +117,7 @@ def test_the_missing_part_is_named(disk: Disk) -> None:
         disk.write(f"mine/m-{number:05}-of-00005.gguf")
     disk.write("mine/n-00001-of-99999.gguf")
     problems = {name: model.problem for name, model in by_name(disk.find(disk.home / "mine")).items()}
+    assert by_name(disk.find(disk.home / "mine"))["m-00001-of-00005.gguf"].quantization == "Q8_0"
     assert problems == {
         "m-00001-of-00005.gguf": "part 2 of 5 is missing: m-00002-of-00005.gguf, and 1 more",
         "n-00001-of-99999.gguf": "part 2 of 99999 is missing: n-00002-of-99999.gguf, and 99997 more",
