@@ -61,15 +61,18 @@ class MachineCache:
 
 
 def _this_machine(find_server: bool) -> Machine:
+    from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
     from llmfit.advisor.hardware.probe import detect_machine
     from llmfit.advisor.hardware.remembered_bandwidth import with_remembered_bandwidth
     from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 
     machine = with_remembered_bandwidth(detect_machine(match=match_gpu, estimate=typical_bandwidth))
+    machine = share_ram_bandwidth(machine)
     if find_server:
         from llmfit.tui.llama_servers import with_llama_servers
+        from llmfit.tui.model_disks import with_model_disks
 
-        machine = with_llama_servers(machine)
+        machine = with_model_disks(with_llama_servers(machine))
     return machine
 
 

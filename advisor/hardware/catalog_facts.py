@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Memory, Partition
+from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Machine, Memory, Partition
 
 DriverMatch = Callable[[Gpu, int | None], GpuFacts | None]
 """The row of a card that a probe found, with this much memory (system RAM for unified memory), or ``None``
@@ -65,21 +65,35 @@ def add_bandwidth(
 
     An integrated GPU has that of its RAM; a card is taken to be like others of its maker and memory size.
     """
-    if gpu.bandwidth_bytes_per_s is not None or gpu.partition is not None:
+    gpu = _with_ram_bandwidth(gpu, memory)
+    classless = gpu.partition is not None or (gpu.unified_memory and gpu.vendor != "apple")
+    if gpu.bandwidth_bytes_per_s is not None or classless or estimate is None:
         return gpu, ()
-    ram = memory.peak_bandwidth_bytes_per_s or memory.bandwidth_bytes_per_s
-    if gpu.unified_memory and ram is not None:
-        source = (
-            "peak of its type" if memory.peak_bandwidth_bytes_per_s else memory.bandwidth_source or "given"
-        )
-        return _with_bandwidth(gpu, ram, f"RAM ({source})"), ()
-    shared_by_maker = gpu.unified_memory and gpu.vendor != "apple"
-    found = estimate(gpu.vendor, gpu.vram_total_bytes) if estimate and not shared_by_maker else None
+    found = estimate(gpu.vendor, gpu.vram_total_bytes)
     if found is None:
         return gpu, ()
     bandwidth, why = found
     note = f"{gpu.name}: its memory bandwidth is not known and taken as {bandwidth / 1e9:.0f} GB/s, {why}."
     return _with_bandwidth(gpu, bandwidth, why), (note,)
+
+
+def share_ram_bandwidth(machine: Machine) -> Machine:
+    """``machine`` with the bandwidth of its RAM on integrated GPUs of which none is known: for a figure that
+    was found after the GPUs were read (a measurement)."""
+    gpus = tuple(_with_ram_bandwidth(gpu, machine.memory) for gpu in machine.gpus)
+    return machine if gpus == machine.gpus else replace(machine, gpus=gpus)
+
+
+def _with_ram_bandwidth(gpu: Gpu, memory: Memory) -> Gpu:
+    """The peak of the RAM's type counts before a measurement: every other GPU has its peak, too."""
+    if not gpu.unified_memory or gpu.bandwidth_bytes_per_s is not None or gpu.partition is not None:
+        return gpu
+    if memory.peak_bandwidth_bytes_per_s is not None:
+        return _with_bandwidth(gpu, memory.peak_bandwidth_bytes_per_s, "RAM (peak of its type)")
+    if memory.bandwidth_bytes_per_s is not None:
+        source = f"RAM ({memory.bandwidth_source})" if memory.bandwidth_source else "RAM"
+        return _with_bandwidth(gpu, memory.bandwidth_bytes_per_s, source)
+    return gpu
 
 
 def _with_bandwidth(gpu: Gpu, bandwidth: int, source: str) -> Gpu:

@@ -51,6 +51,25 @@ def detect_machine(
     memory = next((part.memory for part in found if part.memory is not None), Memory(None, None))
     notes = [note for part in found for note in part.notes]
     gpus = _without_idle_integrated([gpu for part in found for gpu in part.gpus], notes)
+    finished = _with_facts(gpus, memory, match, estimate, notes)
+    return Machine(
+        os=_OS_NAMES.get(platform.system(), platform.system().lower()),
+        cpu=cpu,
+        memory=_with_shared_bandwidth(memory, finished),
+        gpus=tuple(finished),
+        llama_server=find_llama_server(),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _with_facts(
+    gpus: Sequence[Gpu],
+    memory: Memory,
+    match: DriverMatch | None,
+    estimate: BandwidthEstimate | None,
+    notes: list[str],
+) -> list[Gpu]:
+    """``gpus``, numbered, with what RAM and catalogue add to each."""
     finished: list[Gpu] = []
     for index, gpu in enumerate(gpus):
         numbered = _with_shared_memory(replace(gpu, index=index), memory)
@@ -61,14 +80,7 @@ def detect_machine(
         numbered, doubts = add_bandwidth(numbered, memory, estimate)
         notes.extend(doubts)
         finished.append(numbered)
-    return Machine(
-        os=_OS_NAMES.get(platform.system(), platform.system().lower()),
-        cpu=cpu,
-        memory=_with_shared_bandwidth(memory, finished),
-        gpus=tuple(finished),
-        llama_server=find_llama_server(),
-        notes=tuple(dict.fromkeys(notes)),
-    )
+    return finished
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from llmfit.catalog.gpus import (
     lookup_gpu,
     match_gpu,
     split_memory_size,
+    typical_bandwidth,
 )
 from llmfit.catalog.overlay import overlay
 
@@ -244,3 +245,38 @@ def test_a_card_of_the_user_wins(own_rows: Path) -> None:
     overlay.cache_clear()
     assert lookup_gpu("RTX 3090")[0].id == "my-3090"
     assert lookup_gpu("NVIDIA GeForce RTX 3090")[0].default_memory_bytes == 48 * GIB
+
+
+def test_the_typical_bandwidth_of_a_class() -> None:
+    found = typical_bandwidth("amd", 16 * GIB - 100 * 2**20)
+    assert found is not None
+    bandwidth, why = found
+    alike = sorted(
+        facts.bandwidth_bytes_per_s
+        for facts in list_gpus()
+        if facts.vendor == "amd" and facts.memory_bytes_options == (16 * GIB,) and facts.bandwidth_bytes_per_s
+    )
+    assert bandwidth == alike[(len(alike) - 1) // 2]
+    assert why == (
+        f"estimated: middle of {len(alike)} AMD cards with 16 GB in the catalogue, "
+        f"{alike[0] / 1e9:.0f} to {alike[-1] / 1e9:.0f} GB/s"
+    )
+
+
+def test_no_class_no_estimate() -> None:
+    assert typical_bandwidth("amd", None) is None
+    assert typical_bandwidth("amd", 0) is None
+    assert typical_bandwidth("amd", 700 * GIB) is None
+    assert typical_bandwidth("nobody", 16 * GIB) is None
+    assert typical_bandwidth("intel", 32 * GIB) is None  # one card
+
+
+def test_a_class_has_no_integrated_gpus() -> None:
+    """128 GB: the MI250 and MI250X, and not the MI300A, whose memory is RAM."""
+    assert typical_bandwidth("amd", 128 * GIB) is None
+
+
+def test_mi300a_is_planned_for_rocm_and_strix_halo_for_vulkan() -> None:
+    for name, backend in (("MI300A", "rocm"), ("Strix Halo", "vulkan"), ("MI300X", "rocm")):
+        assert {found.backend for found in lookup_gpu(name)} == {backend}
+    assert lookup_gpu("MI300A")[0].unified_memory

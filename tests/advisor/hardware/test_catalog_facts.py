@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llmfit.advisor.hardware.catalog_facts import add_catalog_facts
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Partition
+from llmfit.advisor.hardware.catalog_facts import add_bandwidth, add_catalog_facts, share_ram_bandwidth
+from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, Machine, Memory, Partition
 from llmfit.advisor.units import GIB
 from llmfit.catalog.gpus import match_gpu
 
@@ -99,3 +99,57 @@ def test_a_card_without_a_name_gets_the_one_of_its_pci_id() -> None:
     assert (filled.name, filled.sources["name"]) == ("Radeon RX 7900 XTX", "catalog")
     named, _ = add_catalog_facts(replace(nameless, name="Sapphire Nitro"), match_gpu)
     assert named.name == "Sapphire Nitro"
+
+
+APU = Gpu(0, "Some APU", "amd", "vulkan", unified_memory=True, vram_total_bytes=32 * GIB)
+UNKNOWN = Gpu(0, "Radeon RX 99", "amd", "rocm", vram_total_bytes=16 * GIB)
+
+
+def guess(vendor: str, memory_bytes: int | None) -> tuple[int, str]:
+    return 500 * 10**9, f"estimated: {vendor} {memory_bytes}"
+
+
+def test_a_bandwidth_that_nobody_knows_is_estimated_and_said_so() -> None:
+    filled, (note,) = add_bandwidth(UNKNOWN, Memory(None, None), guess)
+    assert filled.bandwidth_bytes_per_s == 500 * 10**9
+    assert filled.sources["bandwidth_bytes_per_s"] == f"estimated: amd {16 * GIB}"
+    assert note.startswith(
+        "Radeon RX 99: its memory bandwidth is not known and taken as 500 GB/s, estimated:"
+    )
+
+
+def test_what_is_known_is_never_estimated() -> None:
+    assert add_bandwidth(CARD, Memory(None, None), guess) == (CARD, ())
+    assert add_bandwidth(UNKNOWN, Memory(None, None), None) == (UNKNOWN, ())
+    assert add_bandwidth(UNKNOWN, Memory(None, None), lambda vendor, size: None) == (UNKNOWN, ())
+    part = replace(UNKNOWN, partition=Partition("X", None, 0.5, 0.5))
+    assert add_bandwidth(part, Memory(None, None), guess) == (part, ())
+
+
+def test_an_integrated_gpu_has_the_bandwidth_of_its_ram() -> None:
+    assert add_bandwidth(APU, Memory(None, None), guess) == (APU, ())  # of no class: its RAM decides
+    measured = Memory(64 * GIB, None, bandwidth_bytes_per_s=80 * 10**9, bandwidth_source="measured")
+    filled, notes = add_bandwidth(APU, measured, guess)
+    assert (filled.bandwidth_bytes_per_s, filled.sources["bandwidth_bytes_per_s"], notes) == (
+        80 * 10**9,
+        "RAM (measured)",
+        (),
+    )
+    both = replace(measured, peak_bandwidth_bytes_per_s=90 * 10**9)
+    filled, _ = add_bandwidth(APU, both, guess)
+    assert filled.sources["bandwidth_bytes_per_s"] == "RAM (peak of its type)"
+    card, _ = add_bandwidth(UNKNOWN, both, None)
+    assert card.bandwidth_bytes_per_s is None
+
+
+def test_a_measurement_that_comes_later_is_shared_too() -> None:
+    machine = Machine("linux", Cpu(None, None, None), Memory(None, None), (APU,))
+    assert share_ram_bandwidth(machine) is machine
+    measured = replace(machine, memory=Memory(None, None, bandwidth_bytes_per_s=80 * 10**9))
+    assert share_ram_bandwidth(measured).gpus[0].bandwidth_bytes_per_s == 80 * 10**9
+
+
+def test_apple_chips_are_a_class() -> None:
+    chip = Gpu(0, "Apple M9", "apple", "metal", unified_memory=True, vram_total_bytes=48 * GIB)
+    filled, _ = add_bandwidth(chip, Memory(64 * GIB, None), guess)
+    assert filled.bandwidth_bytes_per_s == 500 * 10**9

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from llmfit.advisor.hardware import probe as probe_module
+from llmfit.advisor.hardware.amd import AmdProbe
 from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.intel import IntelProbe
 from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, LlamaServer, Memory
+from llmfit.advisor.hardware.machine_file import machine_from_json, machine_to_json
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.units import GIB
+from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 
+SYSFS = Path(__file__).parents[2] / "data" / "sysfs"
 HOST = Findings(cpu=Cpu("some CPU", 8, 16), memory=Memory(64 * GIB, 50 * GIB, 60 * GIB))
 CARD = Gpu(
     0, "NVIDIA GeForce RTX 3090", "nvidia", "cuda", vram_total_bytes=24 * GIB, vram_free_bytes=20 * GIB
@@ -125,3 +133,64 @@ def test_this_computer_can_be_probed() -> None:
 def test_clean_text() -> None:
     assert clean_text(" a\tb\x00\x1b[0m\u202e\nc ") == "a b [0m c"
     assert len(clean_text("x" * 5000)) == 120
+
+
+def test_advice_about_a_gpu_that_is_left_out_is_left_out() -> None:
+    notes = ("NVIDIA GB10: it could have more.", "Something: else.")
+    machine = detect_machine([Fixed(HOST), Fixed(Findings(gpus=(SHARED, CARD), notes=notes))])
+    assert machine.notes == (
+        "Something: else.",
+        "NVIDIA GB10 is left out: llama.cpp uses no integrated GPU beside a graphics card.",
+    )
+
+
+def test_notes_about_a_nameless_card_get_its_name() -> None:
+    card = Gpu(0, "AMD GPU", "amd", "rocm", vram_total_bytes=24 * GIB, pci_id="1002:744c rev c8")
+    probe = Fixed(Findings(gpus=(card,), notes=("AMD GPU: a note.",)))
+    assert detect_machine([probe], match_gpu).notes == ("Radeon RX 7900 XTX: a note.",)
+    twins = Fixed(Findings(gpus=(card, card), notes=("AMD GPU: a note.",)))
+    assert detect_machine([twins], match_gpu).notes == ("AMD GPU: a note.",)
+
+
+def test_what_is_free_of_a_carve_out_and_the_ram_beside_it() -> None:
+    apu = Gpu(
+        0, "APU", "amd", "vulkan", unified_memory=True, vram_total_bytes=111 * GIB, carve_out_bytes=96 * GIB
+    )
+    host = Findings(memory=Memory(31 * GIB, 10 * GIB))
+    assert detect_machine([Fixed(host), Fixed(Findings(gpus=(apu,)))]).gpus[0].vram_free_bytes == 106 * GIB
+
+
+def test_an_amd_integrated_gpu_beside_a_card(computer: Callable[..., Path]) -> None:
+    machine = detect_machine([AmdProbe(computer("amd-igpu-beside-card"))], match_gpu)
+    assert [gpu.catalog_id for gpu in machine.gpus] == ["amd-radeon-rx-7600"]
+    assert machine.notes == (
+        "AMD Radeon Graphics is left out: llama.cpp uses no integrated GPU beside a graphics card.",
+    )
+
+
+def test_strix_halo_from_the_files_to_the_catalogue(computer: Callable[..., Path]) -> None:
+    (gpu,) = detect_machine([AmdProbe(computer("strix-halo-96g"))], match_gpu).gpus
+    assert gpu.catalog_id == "amd-radeon-8060s"
+    assert gpu.bandwidth_bytes_per_s == 256 * 10**9
+
+
+def test_every_source_is_asked_in_order() -> None:
+    subjects = [probe.subject for probe in probe_module.default_probes()]
+    assert subjects == ["CPU and RAM", "NVIDIA cards", "AMD GPUs", "Intel GPUs", "the Apple GPU"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SYSFS.glob("*.tree")))
+def test_every_computer_survives_the_machine_file(name: str, computer: Callable[..., Path]) -> None:
+    root = computer(name)
+    machine = detect_machine(
+        [Fixed(HOST), AmdProbe(root), IntelProbe(root)], match_gpu, 30, typical_bandwidth
+    )
+    assert machine.gpus
+    assert machine_from_json(json.loads(json.dumps(machine_to_json(machine)))) == machine
+    assert all(note.isprintable() and note.endswith(".") for note in machine.notes)
+
+
+def test_an_empty_sys_has_no_gpus(tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    machine = detect_machine([Fixed(HOST), AmdProbe(tmp_path), IntelProbe(tmp_path)], match_gpu)
+    assert (machine.gpus, machine.notes) == ((), ())
