@@ -22,6 +22,8 @@ PCI_WINDOW = "PCI window"
 """The source of a total that is only the size of the window that the card opens on the PCI bus: an upper
 bound, with which the catalogue finds the size that the card is sold with."""
 FREE_SOURCE = "total less listed programs"
+SAME_SIZE = 0.12
+"""Drivers show up to 7 % less than the size sold."""
 SAME_BANDWIDTH = 0.1
 """Memory clock × bus width meets the catalogue within 1 % on the cards checked; 10 % off is another card."""
 
@@ -44,6 +46,12 @@ def add_catalog_facts(
         )
         return gpu, (note,)
     facts = _slice_of(facts, gpu.partition)
+    if _is_another_of_its_name(gpu, facts):
+        note = (
+            f"{gpu.name} has another memory size here than the catalogue knows, and another memory: "
+            f"the driver's {(gpu.bandwidth_bytes_per_s or 0) / 1e9:.0f} GB/s is used."
+        )
+        return gpu, (note,)
     given: dict[str, object] = {"fp16_flops": facts.fp16_flops}
     if gpu.name in GENERIC_NAMES:
         given["name"] = facts.name
@@ -135,9 +143,23 @@ def _slice_of(facts: GpuFacts, partition: Partition | None) -> GpuFacts:
     )
 
 
+def _is_another_of_its_name(gpu: Gpu, facts: GpuFacts) -> bool:
+    """Laptop cards above all keep their name with another memory size on another bus (RTX 3050 Laptop: 4 GB
+    on 128 bits, 6 GB on 96)."""
+    total, sizes = gpu.vram_total_bytes, facts.memory_bytes_options
+    if total is None or not sizes or gpu.partition is not None or gpu.unified_memory:
+        return False
+    sold = any(abs(total / size - 1) <= SAME_SIZE for size in sizes)
+    return not sold and _differs(gpu.bandwidth_bytes_per_s, facts.bandwidth_bytes_per_s)
+
+
+def _differs(read: int | None, known: int | None) -> bool:
+    return read is not None and known is not None and abs(read - known) > SAME_BANDWIDTH * known
+
+
 def _bandwidth_doubt(gpu: Gpu, known: int) -> tuple[str, ...]:
     read = gpu.bandwidth_bytes_per_s
-    if read is None or abs(read - known) <= SAME_BANDWIDTH * known:
+    if read is None or not _differs(read, known):
         return ()
     return (
         f"{gpu.name}: the driver's memory clock gives {read / 1e9:.0f} GB/s, the catalogue says "

@@ -153,3 +153,18 @@ def test_apple_chips_are_a_class() -> None:
     chip = Gpu(0, "Apple M9", "apple", "metal", unified_memory=True, vram_total_bytes=48 * GIB)
     filled, _ = add_bandwidth(chip, Memory(64 * GIB, None), guess)
     assert filled.bandwidth_bytes_per_s == 500 * 10**9
+
+
+def test_a_name_with_another_memory_keeps_what_the_driver_reads() -> None:
+    """The catalogue's RTX 3050 Laptop has 4 GB on 128 bits; the one with 6 GB has 96 bits."""
+    row = GpuFacts("x", "Card", "nvidia", "cuda", (4 * GIB,), 4 * GIB, 192 * 10**9, 10**13)
+    other = Gpu(
+        0, "Card", "nvidia", "cuda", vram_total_bytes=6 * GIB - 2**26, bandwidth_bytes_per_s=168 * 10**9
+    )
+    found, notes = add_catalog_facts(other, lambda gpu, size: row)
+    assert (found.bandwidth_bytes_per_s, found.catalog_id) == (168 * 10**9, None)
+    assert "168 GB/s is used" in notes[0]
+    same_bus = replace(other, bandwidth_bytes_per_s=190 * 10**9)
+    assert add_catalog_facts(same_bus, lambda gpu, size: row)[0].catalog_id == "x"
+    same_size = replace(other, vram_total_bytes=4 * GIB)
+    assert add_catalog_facts(same_size, lambda gpu, size: row)[0].bandwidth_bytes_per_s == 192 * 10**9
