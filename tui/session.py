@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, cast
 
 from llmfit.advisor.errors import GgufError, UsageError
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
-from llmfit.advisor.recommend.judgement import FITS_GPU
 from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE, QUANT_LADDER
-from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.search import judge
 
 if TYPE_CHECKING:
+    from llmfit.advisor.model.model import Model
     from llmfit.advisor.recommend.ranking import Recommendation
+    from llmfit.advisor.recommend.request import Request
 
 Values = Mapping[str, object]
 
@@ -131,6 +129,9 @@ class ModelChoice:
 
     def best_for(self, machine: Machine, request: Request) -> Model:
         """The model itself, or the largest file type that stays on the GPUs (else the default one)."""
+        from llmfit.advisor.recommend.judgement import FITS_GPU  # 50 ms that llmfit hardware does not need
+        from llmfit.advisor.recommend.search import judge
+
         if self.model is not None:
             return self.model
         if self.build is None:

@@ -75,14 +75,16 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
     yield from map(_package, surroundings.packages)
     if surroundings.terminal is not None:
         yield from _terminal(surroundings.terminal)
-    if machine.simulated:
-        yield Finding(NOTE, "machine", "simulated: what follows is not this computer.", "--gpu")
-    yield from cpu_findings(machine, surroundings.architecture)
-    yield from ram_findings(machine.memory, machine.simulated)
+    described_by = surroundings.described_by
+    if described_by is not None:
+        text = "described by an option: what follows of CPU, RAM and GPUs is not this computer."
+        yield Finding(NOTE, "machine", text, described_by)
+    yield from cpu_findings(machine, "" if described_by else surroundings.architecture)
+    yield from ram_findings(machine.memory, described_by or "system")
     yield from gpu_findings(machine, surroundings)
-    if not machine.simulated:
+    if described_by is None:
         yield from _device_files(machine, surroundings)
-    yield from _variables(surroundings)
+        yield from _variables(surroundings)
     yield from server_findings(machine, surroundings)
     yield from _models(surroundings)
     yield from disk_findings(machine)
@@ -159,8 +161,12 @@ def _models(surroundings: Surroundings) -> Iterator[Finding]:
     models = surroundings.models
     if models is None:
         return
-    text = f"{_counted(models.count, 'GGUF model')}, {format_gib(models.total_bytes)}."
-    yield Finding(OK, "models", text, "files")
+    if models.count:
+        text = f"{_counted(models.count, 'GGUF model')}, {format_gib(models.total_bytes)}."
+        yield Finding(OK, "models", text, "files")
+    else:
+        fix = "If there are some, name their folder in model_folders of llmfit's config.toml."
+        yield Finding(NOTE, "models", "no GGUF model was found on this computer.", "files", fix)
     fix = "Download it again, or delete it."
     for broken in models.broken[:MAX_BROKEN]:
         yield Finding(WARNING, "models", f"{broken.rstrip('.')}.", "files", fix)

@@ -19,8 +19,7 @@ ESTIMATED = "estimated"
 
 def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
     cpu = machine.cpu
-    simulated = machine.simulated
-    if cpu.name is None and simulated:
+    if cpu.name is None and machine.simulated:
         return
     cores = "core count not known" if cpu.physical_cores is None else f"{cpu.physical_cores} usable cores"
     if cpu.logical_cores is not None:
@@ -45,8 +44,8 @@ def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
         yield Finding(OK, "CPU", f"instruction sets that llama.cpp uses: {features}.", "system")
 
 
-def ram_findings(memory: Memory, simulated: bool) -> Iterator[Finding]:
-    source = "--ram" if simulated else "system"
+def ram_findings(memory: Memory, source: str) -> Iterator[Finding]:
+    """``source``: where sizes were read, ``system`` or the option that gives them."""
     total, free = memory.total_bytes, memory.available_bytes
     if total is None:
         yield Finding(WARNING, "RAM", "its size is not known.", source, "Name it with --ram SIZE.")
@@ -65,7 +64,7 @@ def ram_findings(memory: Memory, simulated: bool) -> Iterator[Finding]:
         yield Finding(WARNING, "RAM", text, source, "Close programs.")
     elif free is not None:
         yield Finding(OK, "RAM", f"{format_gib(free)} are available.", source)
-    yield _ram_bandwidth(memory)
+    yield _ram_bandwidth(memory, source)
     yield from _swap(memory)
 
 
@@ -79,11 +78,12 @@ def _modules(memory: Memory) -> str:
     return f", {known}" if known else ""
 
 
-def _ram_bandwidth(memory: Memory) -> Finding:
-    measure = "Measure it: llmfit hardware --measure."
+def _ram_bandwidth(memory: Memory, size_source: str) -> Finding:
+    here = size_source == "system"
+    measure = "Measure it: llmfit hardware --measure." if here else "Say it with --ram-bandwidth GB/S."
     if memory.bandwidth_bytes_per_s is None:
         text = "its bandwidth is not known, so speeds on the CPU are not told."
-        return Finding(WARNING, "RAM", text, "system", measure)
+        return Finding(WARNING, "RAM", text, size_source, measure)
     source = memory.bandwidth_source or "given"
     text = f"bandwidth {memory.bandwidth_bytes_per_s / GB:.0f} GB/s."
     if memory.bandwidth_bytes_per_s == memory.peak_bandwidth_bytes_per_s:

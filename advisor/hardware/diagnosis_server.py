@@ -57,10 +57,11 @@ def server_problem(machine: Machine) -> Finding | None:
 
 def server_findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]:
     """Every llama-server with what it offers, then what does not go together."""
-    if machine.simulated and not machine.llama_servers and machine.llama_server is None:
-        yield Finding(NOTE, SUBJECT, "not looked for: this machine is simulated.", "--gpu")
-        return
+    described_by = surroundings.described_by
     servers = machine.llama_servers or ((machine.llama_server,) if machine.llama_server else ())
+    if not servers and (described_by is not None or machine.simulated):
+        yield Finding(NOTE, SUBJECT, "not looked for: the machine is described.", described_by or "--gpu")
+        return
     if not servers:
         yield Finding(WARNING, SUBJECT, "none was found, so no command can be run here.", "files", _GET_ONE)
     trouble = server_problem(machine)
@@ -118,7 +119,7 @@ def _mismatches(machine: Machine, server: LlamaServer, surroundings: Surrounding
             "Update llama.cpp.",
         )
     started = surroundings.path_server
-    if started != server.path and server.version is not None:
+    if started != server.path and server.version is not None and surroundings.described_by is None:
         what = f"starts {started}" if started else "is not found by a shell"
         yield Finding(
             NOTE,

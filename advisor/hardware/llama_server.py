@@ -26,7 +26,7 @@ _SOURCE_PARENTS = ("", "src", "git", "code", "dev", "projects")
 _SYSTEM_FOLDERS = (
     "/usr/local/bin",  # cmake --install, Homebrew on Intel Macs
     "/opt/homebrew/bin",  # Homebrew on Apple silicon
-    "/home/linuxbrew/.linuxbrew/bin",
+    Path("/home", "linuxbrew", ".linuxbrew", "bin"),
     "/opt/llama.cpp/build/bin",
     "/opt/llama.cpp/bin",
     "/opt/llama.cpp",

@@ -303,10 +303,20 @@ def test_the_shell_starts_another_one() -> None:
     assert server_finding("not found by a shell", around={"path_server": None}).level == NOTE
 
 
-def test_a_simulated_machine_has_no_servers_of_this_one() -> None:
+def test_a_described_machine_has_nothing_of_this_computer() -> None:
     machine = replace(SOUND, simulated=True, llama_server=None, llama_servers=())
-    assert [finding.level for finding in about("llama-server", machine)] == [NOTE]
-    assert the_one(machine, AROUND, "not this computer").level == NOTE
+    around = replace(
+        AROUND,
+        described_by="--gpu",
+        variables={"CUDA_VISIBLE_DEVICES": "0"},
+        device_files=(DeviceFile("/dev/kfd", False, "render"),),
+    )
+    assert [(found.level, found.source) for found in about("llama-server", machine, around)] == [
+        (NOTE, "--gpu")
+    ]
+    assert the_one(machine, around, "not this computer").level == NOTE
+    texts = " ".join(finding.text for finding in diagnose(machine, around))
+    assert "CUDA_VISIBLE_DEVICES" not in texts and "/dev/kfd" not in texts
 
 
 # ---------------------------------------------------------------- what surrounds it
@@ -328,6 +338,7 @@ def test_a_simulated_machine_has_no_servers_of_this_one() -> None:
         ({"models": ModelFiles(1, GIB, broken=("a.gguf: cut off",))}, ("a.gguf: cut off",), WARNING),
         ({"models": ModelFiles(1, GIB, ("x: y",) * 12)}, ("2 more files",), WARNING),
         ({"models": ModelFiles(1, GIB, notes=("too many files.",))}, ("too many files",), NOTE),
+        ({"models": ModelFiles(0, 0)}, ("no GGUF model",), NOTE),
         ({"config_problems": ("c: not TOML.",)}, ("not TOML",), WARNING),
         ({"catalog_problems": ("m.jsonl:3: no id",)}, ("m.jsonl:3: no id",), WARNING),
         ({"folders": (Folder("/c", "cache", "read-only"),)}, ("cannot be written: read-only",), WARNING),
