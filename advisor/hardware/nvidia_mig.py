@@ -34,8 +34,8 @@ class _Whole:
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    memory: float
-    compute: float
+    memory_share: float
+    compute_share: float
     measured: bool
     """The memory share is a ratio of sizes, not a conclusion from the number of slices."""
 
@@ -86,7 +86,7 @@ def _read_slice(handle: Handle, card: Handle, whole: NvidiaDevice, total: _Whole
         power_limit_w=None,
         power_draw_w=None,
         processes=read_processes(handle, card, instance[0]),
-        partition=Partition(whole.gpu.name, whole.gpu.uuid, shares.memory, shares.compute),
+        partition=Partition(whole.gpu.name, whole.gpu.uuid, shares.memory_share, shares.compute_share),
     )
     known = instance if None not in instance else None
     untold = dict(whole.untold) | handle.untold
@@ -155,7 +155,7 @@ def _power_of_two(number: int) -> int:
 
 
 def _part(bandwidth: int | None, shares: _Shares) -> int | None:
-    return None if bandwidth is None or not shares.measured else round(bandwidth * shares.memory)
+    return None if bandwidth is None or not shares.measured else round(bandwidth * shares.memory_share)
 
 
 def _sources(part: Gpu, whole: Gpu) -> dict[str, str]:
