@@ -201,8 +201,8 @@ def test_shares_of_the_usual_profiles(
     )
     whole = _Whole(card_mib * MIB if card_mib else None, card_processors, most)
     shares = _shares(size_mib * MIB, attributes, whole)
-    assert shares.memory == memory
-    assert shares.compute == pytest.approx(compute)
+    assert shares.memory_share == memory
+    assert shares.compute_share == pytest.approx(compute)
     assert shares.measured == (card_mib is not None)
 
 
