@@ -38,15 +38,32 @@ def without_programs(machine: Machine, pids: Collection[int]) -> Machine:
 
 
 def closing_text(machine: Machine, pids: Collection[int]) -> str:
-    """``after closing firefox (1.5 GiB), Xorg (0.6 GiB)``: largest first, over all cards; empty for none."""
+    """``after closing firefox (1.5 GiB), Xorg (0.6 GiB)``; empty for none."""
     return _closing_text(machine.gpus, pids)
 
 
+def programs_text(machine: Machine, pids: Collection[int]) -> str:
+    """``firefox (1.5 GiB), Xorg (0.6 GiB)``: largest first, over all cards; empty for none."""
+    return _programs_text(machine.gpus, pids)
+
+
+def held_by_program(machine: Machine) -> list[tuple[int, int]]:
+    """(bytes, pid) of every program whose VRAM is known, over all cards, the largest first."""
+    pids = {process.pid for gpu in machine.gpus for process in gpu.processes}
+    held = [(sum(_held_bytes(gpu, (pid,)) for gpu in machine.gpus), pid) for pid in pids]
+    return sorted((one for one in held if one[0]), reverse=True)
+
+
 def _closing_text(gpus: Collection[Gpu], pids: Collection[int]) -> str:
+    told = _programs_text(gpus, pids)
+    return f"after closing {told}" if told else ""
+
+
+def _programs_text(gpus: Collection[Gpu], pids: Collection[int]) -> str:
     told = [f"{name} ({_size_text(size_bytes)})" for name, size_bytes in _held(gpus, pids)]
     if len(told) > MAX_TOLD:
         told = [*told[:MAX_TOLD], f"{len(told) - MAX_TOLD} more"]
-    return f"after closing {', '.join(told)}" if told else ""
+    return ", ".join(told)
 
 
 def _held(gpus: Collection[Gpu], pids: Collection[int]) -> list[tuple[str, int | None]]:

@@ -30,9 +30,11 @@ class CardBudget:
 
     @property
     def held_bytes(self) -> int:
-        """What other programs hold, as far as total and free are known."""
+        """What other programs hold, as far as total and free are known; not what the driver keeps."""
         total = self.gpu.vram_total_bytes
-        return max(0, total - self.budget_bytes) if total is not None else 0
+        if total is None:
+            return 0
+        return max(0, total - (self.gpu.vram_reserved_bytes or 0) - self.budget_bytes)
 
 
 @dataclass(frozen=True, slots=True)

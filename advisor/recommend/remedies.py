@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware.machine import Gpu, Machine
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.hardware.what_if import held_by_program, programs_text, without_programs
 from llmfit.advisor.memory.fitting import Layout, find_layout
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable, weight_table
@@ -275,34 +276,16 @@ def _base_bits(name: str) -> float:
 def _closing_remedies(case: _Case) -> Iterator[Remedy]:
     """What closing the programs that hold VRAM would bring, the largest first, one more at a time."""
     machine = case.judgement.machine
-    holders = sorted(
-        (
-            (process.vram_bytes, process.name, gpu.index)
-            for gpu in machine.gpus
-            for process in gpu.processes
-            if process.vram_bytes
-        ),
-        reverse=True,
-    )
-    closed: list[str] = []
-    for vram_bytes, name, gpu_index in holders:
-        closed.append(f"{name} ({format_gib(vram_bytes)})")
-        machine = _with_free(machine, gpu_index, vram_bytes)
-        change: Change = (("vram_free", [gpu.vram_free_bytes for gpu in machine.gpus]),)
-        remedy = case.tried(f"closing {' and '.join(closed)}", change, case.reopened(), machine=machine)
+    closed: list[int] = []
+    for _, pid in held_by_program(machine):
+        closed.append(pid)
+        freed = without_programs(machine, closed)
+        change: Change = (("vram_free", [gpu.vram_free_bytes for gpu in freed.gpus]),)
+        name = f"closing {programs_text(machine, closed)}"
+        remedy = case.tried(name, change, case.reopened(), machine=freed)
         if remedy and VERDICT_ORDER[remedy.verdict] < VERDICT_ORDER[case.judgement.verdict]:
             yield remedy
             return
-
-
-def _with_free(machine: Machine, gpu_index: int, more_bytes: int) -> Machine:
-    def freed(gpu: Gpu) -> Gpu:
-        if gpu.index != gpu_index or gpu.vram_free_bytes is None:
-            return gpu
-        free_bytes = gpu.vram_free_bytes + more_bytes
-        return replace(gpu, vram_free_bytes=min(free_bytes, gpu.vram_total_bytes or free_bytes))
-
-    return replace(machine, gpus=tuple(freed(gpu) for gpu in machine.gpus))
 
 
 def _cache_bits(cache_type: str) -> float:

@@ -115,6 +115,20 @@ def test_closing_a_program_is_named_first() -> None:
     assert found.remedies[0].verdict == "fits_gpu"
 
 
+def test_closing_a_program_frees_every_card_it_is_on_but_not_what_the_driver_keeps() -> None:
+    from dataclasses import replace
+
+    computer = machine("2x RTX 3090", free="9GiB")
+    cards = tuple(
+        replace(gpu, processes=(VramProcess(7, "trainer", 15 * 2**30),), vram_reserved_bytes=2**29)
+        for gpu in computer.gpus
+    )
+    found = asked("Qwen3-32B", replace(computer, gpus=cards), "Q8_0")
+    assert found.verdict != "fits_gpu"
+    assert found.remedies[0].text.startswith("closing trainer (30.0 GiB)")
+    assert dict(found.remedies[0].change) == {"vram_free": [24 * 2**30 - 2**29] * 2}
+
+
 def test_nothing_helps_where_nothing_can() -> None:
     found = asked("Llama-3.3-70B", machine("none", "1GiB"), variants=True)
     assert found.verdict == "does_not_fit" and found.speed is None and found.argv is None
