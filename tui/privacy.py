@@ -17,7 +17,9 @@ class Mask:
 
     def __init__(self, home: Path | None, user: str | None, uuids: frozenset[str] = frozenset()) -> None:
         homes = {str(home), os.path.realpath(home)} if home is not None and home != Path(home.anchor) else ()
-        self._homes = [re.compile(rf"{re.escape(text)}(?![\w.-])") for text in sorted(homes, key=len)[::-1]]
+        self._homes = [
+            re.compile(rf"{re.escape(text)}(?![\w-]|\.\w)") for text in sorted(homes, key=len)[::-1]
+        ]
         named = user is not None and len(user) >= _MIN_NAME and user != "root"
         self._user = re.compile(rf"(?<=[/\\]){re.escape(user or '')}(?=[/\\]|\W|$)") if named else None
         self._uuids = sorted((text for text in uuids if len(text) >= 8), key=len, reverse=True)

@@ -24,15 +24,15 @@ MAX_PATH_CHARACTERS = 4096
 _SOURCE_PARENTS = ("", "src", "git", "code", "dev", "projects")
 """Under the home folder, where people clone llama.cpp."""
 _SYSTEM_FOLDERS = (
-    "/usr/local/bin",  # cmake --install, Homebrew on Intel Macs
-    "/opt/homebrew/bin",  # Homebrew on Apple silicon
+    Path("/usr/local/bin"),  # cmake --install, Homebrew on Intel Macs
+    Path("/opt/homebrew/bin"),  # Homebrew on Apple silicon
     Path("/home", "linuxbrew", ".linuxbrew", "bin"),
-    "/opt/llama.cpp/build/bin",
-    "/opt/llama.cpp/bin",
-    "/opt/llama.cpp",
-    "/snap/bin",
-    "/run/current-system/sw/bin",  # NixOS
-    "/nix/var/nix/profiles/default/bin",
+    Path("/opt/llama.cpp/build/bin"),
+    Path("/opt/llama.cpp/bin"),
+    Path("/opt/llama.cpp"),
+    Path("/snap/bin"),
+    Path("/run/current-system/sw/bin"),  # NixOS
+    Path("/nix/var/nix/profiles/default/bin"),
 )
 """Looked through even where PATH lacks them (a service, an editor's terminal). Flatpak exports no program of
 this name."""
@@ -120,7 +120,7 @@ def _folders(environ: Mapping[str, str], home: Path | None) -> Iterator[Path]:
             source = home / parent / "llama.cpp"
             yield from _build_folders(source)
             yield source  # where make and the release archives put it
-    yield from map(Path, _SYSTEM_FOLDERS)
+    yield from _SYSTEM_FOLDERS
 
 
 def _build_folders(source: Path) -> list[Path]:

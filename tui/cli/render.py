@@ -87,18 +87,6 @@ def machine_line(machine: Machine) -> str:
     return " · ".join(parts)
 
 
-def gpu_line(gpu: Gpu) -> str:
-    """``GPU1 RX 7900 XTX: 3.4 of 24.0 GiB used (Xorg 0.9) · 960 GB/s``; what is not known is said so."""
-    text = f"GPU{gpu.index} {printable(gpu.name)}: {gpu_memory_text(gpu)}"
-    holders = ", ".join(
-        f"{printable(process.name)} {'?' if process.vram_bytes is None else format_gib(process.vram_bytes)}"
-        for process in gpu.processes
-    )
-    if holders:
-        text += f" ({holders})"
-    return f"{text} · {bandwidth_text(gpu.bandwidth_bytes_per_s)}"
-
-
 def gpu_memory_text(gpu: Gpu) -> str:
     if gpu.vram_total_bytes is None:
         return "memory size not known"

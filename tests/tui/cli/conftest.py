@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 
 from llmfit.catalog.overlay import FOLDER_VARIABLE, overlay
 from llmfit.tui.cli.main import main
+from llmfit.tui.config import CONFIG_VARIABLE, user_config
 from tests.advisor.model.gguf_builder import sparse_file
 
 
@@ -43,12 +45,17 @@ class Run(Protocol):
 
 @pytest.fixture(autouse=True)
 def own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The user's catalogue folder; it does not exist yet."""
+    """The user's catalogue folder; it does not exist yet. Settings, caches and data are a test's own, too."""
     folder = tmp_path / "own catalogue"
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv("LLMFIT_CACHE", str(tmp_path / "own cache"))
+    monkeypatch.setenv("LLMFIT_DATA", str(tmp_path / "own data"))
+    monkeypatch.setenv(CONFIG_VARIABLE, os.devnull)
     overlay.cache_clear()
+    user_config.cache_clear()
     yield folder
     overlay.cache_clear()
+    user_config.cache_clear()
 
 
 @pytest.fixture
