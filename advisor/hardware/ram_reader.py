@@ -131,7 +131,9 @@ class ReaderTeam:
             try:
                 self._pin(number)
                 self._read_in_rounds(number)
-            except (OSError, ValueError, MemoryError, OverflowError) as error:
+            except threading.BrokenBarrierError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for this thread
                 self._error = error
                 self._gate.abort()
 

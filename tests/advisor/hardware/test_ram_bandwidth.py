@@ -356,6 +356,27 @@ def test_a_buffer_is_read_at_least_once() -> None:
 
 
 @linux_or_mac
+def test_a_reader_that_fails_leaves_nobody_waiting() -> None:
+    broken = threading.Event()
+
+    def read(address: int, n_bytes: int) -> object:
+        if broken.is_set():
+            raise RuntimeError("a reader of no use")
+        return None
+
+    team = ReaderTeam(2, 8192, read=read)
+    try:
+        team.run_round(0.001)
+        broken.set()
+        with pytest.raises(LlmfitError, match="a reader of no use"):
+            team.run_round(0.001)
+    finally:
+        team.close()
+    with pytest.raises(LlmfitError, match="a reader of no use"):
+        ReaderTeam(2, 8192, read=read)
+
+
+@linux_or_mac
 def test_memory_that_cannot_be_had_is_one_sentence() -> None:
     with pytest.raises(LlmfitError, match="cannot be measured"):
         ReaderTeam(2, 2**62)
