@@ -1,0 +1,85 @@
+"""The llama-servers of this computer as the user configured them, and what that makes of the machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmfit.advisor.hardware import llama_server
+from llmfit.advisor.hardware.diagnosis import server_problem
+from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.tui.config import CACHE_VARIABLE, CONFIG_VARIABLE, user_config
+from llmfit.tui.llama_servers import ask_afresh, with_llama_servers
+from llmfit.tui.model_disks import with_model_disks
+from tests.advisor.hardware.fake_servers import server_script, write_program
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
+NAME = "NVIDIA GeForce RTX 3090"
+MACHINE = Machine("linux", Cpu(None, None, None), Memory(None, None), (Gpu(0, NAME, "nvidia", "cuda"),))
+MEMORY = "(24124 MiB, 23862 MiB free)"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder of the test's own, and no llama-server anywhere else."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "config.toml"))
+    monkeypatch.delenv(llama_server.SERVER_VARIABLE, raising=False)
+    monkeypatch.setattr(llama_server, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+    (tmp_path / "config.toml").touch()
+    user_config.cache_clear()
+    yield tmp_path
+    user_config.cache_clear()
+
+
+def test_the_one_that_sees_the_gpu_is_taken_and_decides_the_backend(home: Path) -> None:
+    blind = write_program(home / ".local/bin/llama-server", server_script())
+    vulkan = write_program(
+        home / "llama.cpp/build/bin/llama-server", server_script(f"Vulkan0: {NAME} {MEMORY}")
+    )
+    machine = with_llama_servers(MACHINE)
+    assert [server.path for server in machine.llama_servers] == [str(blind), str(vulkan)]
+    assert machine.llama_server is not None and machine.llama_server.path == str(vulkan)
+    assert machine.gpus[0].backend == "vulkan" and len(machine.notes) == 1
+    assert server_problem(machine) is None
+
+
+def test_a_configured_one_is_taken_and_its_blindness_said(home: Path) -> None:
+    write_program(home / ".local/bin/llama-server", server_script(f"CUDA0: {NAME} {MEMORY}"))
+    own = write_program(home / "own" / "my-server", server_script())
+    (home / "config.toml").write_text('llama_server = "own/my-server"')
+    user_config.cache_clear()
+    machine = with_llama_servers(MACHINE)
+    assert machine.llama_server is not None and machine.llama_server.path == str(own)
+    problem = server_problem(machine)
+    assert problem is not None and ".local/bin/llama-server" in (problem.fix or "")
+
+
+def test_the_variable_comes_before_the_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = write_program(home / "named" / "llama-server", server_script())
+    configured = write_program(home / "own" / "llama-server", server_script())
+    (home / "config.toml").write_text(f'llama_server = "{configured}"')
+    user_config.cache_clear()
+    monkeypatch.setenv(llama_server.SERVER_VARIABLE, str(named))
+    machine, devices = ask_afresh(MACHINE)
+    assert machine.llama_server is not None and machine.llama_server.path == str(named)
+    assert devices == {str(named): (), str(configured): ()}
+
+
+def test_none_at_all() -> None:
+    machine = with_llama_servers(MACHINE)
+    assert (machine.llama_server, machine.llama_servers) == (None, ())
+    assert machine.gpus == MACHINE.gpus
+
+
+def test_disks_under_the_folders_of_models(home: Path) -> None:
+    (home / "config.toml").write_text('model_folders = ["models"]')
+    user_config.cache_clear()
+    disks = with_model_disks(MACHINE).disks
+    assert disks and disks[0].path == str(home) and disks[0].free_bytes <= disks[0].total_bytes
