@@ -156,7 +156,7 @@ def _container(environ: Mapping[str, str], root: Path) -> str | None:
     systemd defines (its "Container Interface")."""
     if "KUBERNETES_SERVICE_HOST" in environ:
         return "Kubernetes"
-    found = next((name for file, name in _CONTAINER_FILES if (root / file).exists()), None)
+    found = next((name for file, name in _CONTAINER_FILES if _exists(root / file)), None)
     return found or (_shown(environ["container"]) if environ.get("container") else None)
 
 
@@ -195,7 +195,11 @@ def _default_power_limits(machine: Machine) -> dict[int, float]:
 
 def _config_text() -> str:
     path = config_path()
-    return printable(str(path)) if path.exists() else f"no file of your own ({printable(str(path))})"
+    return printable(str(path)) if _exists(path) else f"no file of your own ({printable(str(path))})"
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 Path.exists raises where a folder may not be looked into
 
 
 def _folder(path: Path, purpose: str) -> Folder:

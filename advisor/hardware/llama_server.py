@@ -74,7 +74,7 @@ def configured_servers(configured: Sequence[Path], environ: Mapping[str, str]) -
     named = environ.get(SERVER_VARIABLE)
     for path in ([Path(named)] if named and "\0" not in named else []) + list(configured):
         absolute = Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 never raises
-        yield absolute / PROGRAM if absolute.is_dir() else absolute
+        yield absolute / PROGRAM if os.path.isdir(absolute) else absolute  # noqa: PTH112 never raises
 
 
 def choose_server(

@@ -106,6 +106,13 @@ def test_a_configured_folder_means_the_program_in_it(tmp_path: Path) -> None:
     assert found_paths([tmp_path / "bin"]) == [str(program)]
 
 
+def test_a_name_that_is_too_long() -> None:
+    (server,) = find_llama_servers([Path("/" + "x" * 5000)], {"PATH": ""}, None)
+    assert server.problem == "Its name cannot be shown."
+    (server,) = find_llama_servers([Path("/" + "x" * 300)], {"PATH": ""}, None)
+    assert server.problem == "It cannot be read: file name too long."
+
+
 def test_conda_and_the_folder_of_this_python(tmp_path: Path) -> None:
     conda, beside = put(tmp_path / "conda/bin"), put(tmp_path / "python")
     assert found_paths(CONDA_PREFIX=str(tmp_path / "conda")) == [str(conda), str(beside)]
