@@ -25,7 +25,7 @@ class Mask:
         self._uuids = sorted((text for text in uuids if len(text) >= 8), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """``/home/ann/x`` → ``~/x``, ``/media/ann/x`` → ``/media/USER/x``, UUIDs → ``GPU-xxxx…``."""
+        """``HOME/x`` → ``~/x``, ``/media/ann/x`` → ``/media/USER/x``, UUIDs → ``GPU-xxxx…``."""
         for home in self._homes:
             text = home.sub("~", text)
         if self._user is not None:

@@ -174,9 +174,9 @@ def test_no_uuid_home_or_user_gets_out(
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("/home/ann/x and /home/ann", "~/x and ~"),
-        ("/home/anna/x /home/ann.bak/x", "/home/anna/x /home/USER.bak/x"),
-        ("It is at /home/ann.", "It is at ~."),
+        ("/homes/ann/x and /homes/ann", "~/x and ~"),
+        ("/homes/anna/x /homes/ann.bak/x", "/homes/anna/x /home/USER.bak/x"),
+        ("It is at /homes/ann.", "It is at ~."),
         ("/media/ann/x /run/user/ann", "/media/USER/x /run/user/USER"),
         ("an announcement to ann", "an announcement to ann"),
         ("MIG-5c0f2a4e-1111-2222-3333-444455556666", "MIG-xxxx…"),
@@ -184,11 +184,11 @@ def test_no_uuid_home_or_user_gets_out(
     ],
 )
 def test_what_is_hidden(text: str, shown: str) -> None:
-    assert Mask(Path("/home/ann"), "ann", frozenset({"0xabcdef0123", "short"}))(text) == shown
+    assert Mask(Path("/homes/ann"), "ann", frozenset({"0xabcdef0123", "short"}))(text) == shown
 
 
 def test_nothing_is_hidden_where_nothing_is_known() -> None:
-    assert Mask(None, None)("/home/ann/x") == "/home/ann/x"
+    assert Mask(None, None)("/homes/ann/x") == "/homes/ann/x"
     assert Mask(Path("/"), "root")("/root/x /") == "/root/x /"
 
 
