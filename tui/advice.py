@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
     from llmfit.catalog.local.local_model import LocalModels
     from llmfit.tui.messages import NotModelled, Pick
 
@@ -39,11 +39,8 @@ class Advice(Protocol):
         """Every model on this disk that can chat, judged from its own file; the rest with the reason."""
         ...
 
-    def measured_machine(
-        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
-    ) -> Machine | None:
-        """``machine`` with the RAM bandwidth measured now; None where ``stop`` ended it.
-
-        ``on_round`` gets the bytes per second of each round.
-        """
+    def measure_bandwidth(
+        self, machine: Machine, on_round: OnRound, stop: Stop
+    ) -> BandwidthMeasurement | None:
+        """Measures this computer's RAM and keeps a good figure; None where ``stop()`` ended it."""
         ...

@@ -91,7 +91,7 @@ def _in_parts(
     """All that was found so far, again and again, then all; stops when nobody wants it any more."""
     picks: list[Pick] = []
     not_modelled: list[NotModelled] = []
-    shown_at_s = 0.0
+    shown_at_s, n_shown = 0.0, 0
     for one in found:
         if not still_wanted():
             return
@@ -99,9 +99,9 @@ def _in_parts(
             picks.append(one)
         else:
             not_modelled.append(one)
-        if time.monotonic() - shown_at_s > PART_EVERY_S:
+        if (picks and not n_shown) or time.monotonic() - shown_at_s > PART_EVERY_S:
             yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled), finished=False)
-            shown_at_s = time.monotonic()
+            shown_at_s, n_shown = time.monotonic(), len(picks)
     yield PicksReady(ticket, tuple(picks), "", tuple(not_modelled))
 
 

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownMachine:
-    """``closed`` holds process ids; every one of them runs on ``probed``."""
+    """``closed`` holds process ids; every one of them runs on ``probed``. ``n_probes`` counts the looks."""
 
     probed: Machine
     closed: frozenset[int] = frozenset()
+    n_probes: int = 1
 
     @property
     def planned(self) -> Machine:
@@ -37,7 +38,7 @@ class KnownMachine:
         """``machine`` with those programs closed that still run; a number that was given away is another."""
         before, now = _names(self.probed), _names(machine)
         still = (pid for pid in self.closed if pid in now and now[pid] == before.get(pid))
-        return KnownMachine(machine, frozenset(still))
+        return KnownMachine(machine, frozenset(still), self.n_probes + 1)
 
 
 def _names(machine: Machine) -> dict[int, str]:

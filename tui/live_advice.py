@@ -5,8 +5,7 @@ Everything heavy is imported by the first question, which is asked in the backgr
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from llmfit.tui.messages import NotModelled, Pick
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.model.model import Model
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
@@ -116,11 +116,13 @@ class LiveAdvice:
             self._models[local] = _read_model(local)
         return self._models[local]
 
-    def measured_machine(
-        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
-    ) -> Machine | None:
-        """``machine`` with the RAM bandwidth measured now with all cores, and remembered for later starts."""
-        raise NotImplementedError
+    def measure_bandwidth(
+        self, machine: Machine, on_round: OnRound, stop: Stop
+    ) -> BandwidthMeasurement | None:
+        """Measures this computer's RAM with all cores, about 3 s. Raises LlmfitError where it cannot."""
+        from llmfit.advisor.hardware.remembered_bandwidth import measure_and_remember
+
+        return measure_and_remember(machine, on_round, stop)
 
 
 def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -> Pick:

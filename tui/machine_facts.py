@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmfit.advisor.hardware.diagnosis import diagnose
+from llmfit.advisor.hardware.diagnosis_facts import PROBLEM, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import Disk, Gpu, LlamaServer, Machine, Memory
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, format_gib
@@ -31,8 +34,31 @@ class Section:
     lines: tuple[str, ...] = ()
 
 
+def remarks(machine: Machine) -> Iterator[tuple[str, str]]:
+    """(glyph, sentences): what is wrong with the machine and what to do about it, then its notes in full.
+
+    The same findings as those of ``llmfit doctor`` that follow from the machine alone.
+    """
+    for finding in _findings(machine):
+        if finding.level in _GLYPHS:
+            yield _GLYPHS[finding.level], f"{finding.subject}: {finding.text} {finding.fix or ''}".rstrip()
+    for note in machine.notes:
+        yield "·", note
+
+
+_GLYPHS = {PROBLEM: "✗", WARNING: "!"}
+
+
+def _findings(machine: Machine) -> Iterator[Finding]:
+    """Without what only a look around this process can tell (packages, variables, files under /dev)."""
+    nothing_else = Surroundings(
+        llmfit_version="", system=machine.os, architecture=platform.machine(), python=""
+    )
+    return (found for found in diagnose(machine, nothing_else) if found.source != "/dev")
+
+
 def machine_sections(machine: Machine) -> Iterator[Section]:
-    """Cards first, then RAM, processor, llama-servers and disks; the notes are in ``note_lines``."""
+    """Cards first, then RAM, processor, llama-servers and disks; the notes are in ``remarks``."""
     for gpu in machine.gpus:
         yield Section(f"GPU{gpu.index} {short_gpu_name(gpu)}", tuple(card_facts(gpu)))
     yield Section("RAM", tuple(ram_facts(machine.memory)))

@@ -32,13 +32,12 @@ class Measuring:
     def start(self, machine: Machine) -> None:
         stop = self._stop = threading.Event()
 
-        def told(bytes_per_s: int) -> None:
+        def told(number: int, total: int, bytes_per_s: int) -> None:
             if not stop.is_set():
-                self._owner.post_message(BandwidthRound(bytes_per_s))
+                self._owner.post_message(BandwidthRound(number, total, bytes_per_s))
 
         def job() -> Iterator[Message]:
-            measured = self._advice.measured_machine(machine, told, stop)
-            yield BandwidthMeasured(None if stop.is_set() else measured)
+            yield BandwidthMeasured(self._advice.measure_bandwidth(machine, told, stop.is_set))
 
         in_background(self._owner, job, lambda error: BandwidthMeasured(None, str(error)))
 

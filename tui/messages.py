@@ -10,6 +10,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from llmfit.advisor.errors import LlmfitError
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.recommend.ranking import Quality
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
@@ -117,17 +118,19 @@ class LocalFound(Message):
 
 
 class BandwidthRound(Message):
-    """One round of the measurement of the RAM's bandwidth."""
+    """One round of the measurement of the RAM's bandwidth; ``number`` counts from 1."""
 
-    def __init__(self, bytes_per_s: int) -> None:
+    def __init__(self, number: int, total: int, bytes_per_s: int) -> None:
         super().__init__()
+        self.number = number
+        self.total = total
         self.bytes_per_s = bytes_per_s
 
 
 class BandwidthMeasured(Message):
-    """The measurement has ended: ``machine`` with the new figure, ``None`` where it was stopped or failed."""
+    """The measurement has ended; ``measured`` is ``None`` where it was stopped or failed with ``problem``."""
 
-    def __init__(self, machine: Machine | None, problem: str = "") -> None:
+    def __init__(self, measured: BandwidthMeasurement | None, problem: str = "") -> None:
         super().__init__()
-        self.machine = machine
+        self.measured = measured
         self.problem = problem

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import ScreenResume
-from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from llmfit.tui.asking import Asking
-from llmfit.tui.background import in_background
+from llmfit.tui.disk_look import DiskLook
 from llmfit.tui.messages import HelpFound, LocalFound, PicksReady
 from llmfit.tui.on_disk import here_first, mark_of, marked
 from llmfit.tui.question import Question
+from llmfit.tui.screens.base import FullScreen
+from llmfit.tui.screens.machine import MachineScreen
 from llmfit.tui.widgets.answer_panels import AnswerPanels
 from llmfit.tui.widgets.command_preview import CommandPreview
-from llmfit.tui.widgets.heading import question_line, question_text, title_text
+from llmfit.tui.widgets.heading import question_line, question_text
 from llmfit.tui.widgets.keys_footer import KeysFooter
 from llmfit.tui.widgets.machine_panel import MachinePanel
 from llmfit.tui.widgets.picks_table import PicksTable
 from llmfit.tui.widgets.search_field import SearchField
+from llmfit.tui.widgets.title_line import TitleLine
 from llmfit.tui.widgets.too_small import TooSmall
 from llmfit.tui.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.catalog.local.local_model import LocalModels
     from llmfit.tui.advice import Advice
-    from llmfit.tui.app import LlmfitApp
     from llmfit.tui.known_machine import KnownMachine
 
 MAX_LEFT_OUT = 20
 """So many models without a number are named, each with its reason."""
 
 
-class AdvisorScreen(Screen[None]):
+class AdvisorScreen(FullScreen):
     """One question (use case, context, search) and its answer; every change asks again in the background."""
 
+    home = PicksTable
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "copy", "copy"),
         Binding("c", "context", "context"),
@@ -62,15 +61,13 @@ class AdvisorScreen(Screen[None]):
         self.machine: Machine | None = None
         """The one that the last question was about."""
         self.question = Question()
-        self.local: LocalModels | None = None
-        """What lies on this computer's disks; ``None`` before the first look at them."""
         self._asking = Asking(self, advice)
         self._answer = PicksReady(0, (), finished=False)
-        self._wants_scan = False
+        self._disks = DiskLook(self, advice)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="main"):
-            yield Static("", id="title")
+            yield TitleLine(id="title")
             yield MachinePanel(id="machine")
             yield Static("", id="question")
             yield SearchField(id="search")
@@ -86,51 +83,37 @@ class AdvisorScreen(Screen[None]):
         self.query_one(WhyPanel).problem = "Working out what fits here, tensor by tensor…"
         self.query_one(PicksTable).focus()
         self.watch(self.app, "known", self._machine_known, init=False)
-        self.watch(self.app, "probing", self._draw_heading, init=False)
         self.watch(self.app, "probe_problem", self._machine_unknown, init=False)
         # The first paint goes before the imports and probes, which would share its processor.
-        self.call_after_refresh(self._app.action_probe)
-
-    @property
-    def _app(self) -> LlmfitApp:
-        return cast("LlmfitApp", self.app)
+        self.call_after_refresh(self.llmfit.action_probe)
 
     @property
     def is_settled(self) -> bool:
         """Whether everything that was asked has been answered."""
-        return not self._app.probing and self._asking.is_settled
-
-    def on_resize(self) -> None:
-        """A terminal that was too small has taken the focus from the list."""
-        if self.focused is None:
-            self.call_after_refresh(self.query_one(PicksTable).focus)
+        return not self.llmfit.probing and self._asking.is_settled and self._disks.is_settled
 
     # ---------------------------------------------------------------- the machine
 
     def _machine_known(self, known: KnownMachine) -> None:
         """Draws the machine; asks anew only where it is another one and nobody is looking at it closely."""
-        self._wants_scan = True
+        self._disks.due_after(known.n_probes)
         self._plan_for(known)
 
     def _plan_for(self, known: KnownMachine) -> None:
         planned = known.planned
-        self.query_one(MachinePanel).machine = planned
+        # the title says what is closed, the note about it would only take room
+        self.query_one(MachinePanel).machine = replace(planned, notes=known.probed.notes)
         self._draw_heading()
         if planned == self.machine:
-            self._look_at_disks()
-        elif not self._is_covered_by_the_machine():
+            self._disks.look_if_due()
+        elif not any(isinstance(screen, MachineScreen) for screen in self.app.screen_stack):
             self.machine = planned
             self.ask()
-
-    def _is_covered_by_the_machine(self) -> bool:
-        from llmfit.tui.screens.machine import MachineScreen
-
-        return any(isinstance(screen, MachineScreen) for screen in self.app.screen_stack)
 
     @on(ScreenResume)
     def _looked_at_again(self) -> None:
         """Back from the machine's screen: programs may be ticked as closed now."""
-        known = self._app.known
+        known = self.llmfit.known
         if known is not None:
             self._plan_for(known)
 
@@ -166,20 +149,22 @@ class AdvisorScreen(Screen[None]):
             self._show_answer()
         self._draw_heading()
         if message.finished:
-            self._look_at_disks()
+            self._disks.look_if_due()
 
     def _show_answer(self) -> None:
         """The rows with their marks, and what was left out."""
-        picks = tuple(marked(pick, self.local) for pick in self._answer.picks)
+        picks = tuple(marked(pick, self._disks.found) for pick in self._answer.picks)
         if self.question.search_text:
             picks = here_first(picks)
         self.query_one(PicksTable).show(picks)
         self.query_one(WhyPanel).left_out = _left_out_lines(self._answer)
         self._show_pick(_problem_text(self._answer, self.question))
 
+    def on_resize(self) -> None:
+        self._draw_heading()
+
     def _draw_heading(self) -> None:
-        """The title with the machine, and the line that says what is asked."""
-        self.query_one("#title", Static).update(title_text(self._app.known, self._app.probing))
+        """The line that says what is asked, and what the marks of the rows mean."""
         answer, table = self._answer, self.query_one(PicksTable)
         is_answered = self._asking.is_current(answer.ticket) and answer.ticket > 0
         found = len(answer.picks) if is_answered else None
@@ -188,22 +173,9 @@ class AdvisorScreen(Screen[None]):
         shown = question_line(text, self._asking.thinking, marks, self.app.size.width)
         self.query_one("#question", Static).update(shown)
 
-    # ---------------------------------------------------------------- this computer's disks
-
-    def _look_at_disks(self) -> None:
-        """After the first answer and after each probe: models come and go as programs do."""
-        if not self._wants_scan:
-            return
-        self._wants_scan = False
-
-        def job() -> Iterator[Message]:
-            yield LocalFound(self.advice.local_models())
-
-        in_background(self, job, lambda error: LocalFound(_no_models(str(error))))
-
     @on(LocalFound)
     def _local_found(self, message: LocalFound) -> None:
-        self.local = message.found
+        self._disks.ended(message.found)
         if self._answer.picks:
             self._show_answer()
             self._draw_heading()
@@ -246,9 +218,7 @@ class AdvisorScreen(Screen[None]):
             self.app.push_screen(DetailsScreen(pick))
 
     def action_machine(self) -> None:
-        if self._app.known is not None:
-            from llmfit.tui.screens.machine import MachineScreen
-
+        if self.llmfit.known is not None:
             self.app.push_screen(MachineScreen(self.advice))
 
     def action_copy(self) -> None:
@@ -316,12 +286,6 @@ class AdvisorScreen(Screen[None]):
     def action_leave_search(self) -> None:
         """From the field to what it found."""
         self.query_one(PicksTable).focus()
-
-
-def _no_models(note: str) -> LocalModels:
-    from llmfit.catalog.local.local_model import LocalModels
-
-    return LocalModels(notes=(note,))
 
 
 def _left_out_lines(answer: PicksReady) -> tuple[str, ...]:

@@ -30,21 +30,23 @@ class FactsView(Static):
 
 
 def facts_of(machine: Machine) -> RenderableType:
-    from llmfit.tui.machine_facts import machine_sections
+    from llmfit.tui.machine_facts import machine_sections, remarks
 
     parts: list[RenderableType] = []
-    if machine.notes:
-        parts += [Text("Notes", "bold"), *(_note(note) for note in machine.notes), Text("")]
+    told = [_remark(glyph, text) for glyph, text in remarks(machine)]
+    if told:
+        parts += [Text("What to know", "bold"), *told, Text("")]
     for section in machine_sections(machine):
         parts += [Text(section.title, "bold"), _table(section), Text("")]
     return Group(*parts[:-1])
 
 
-def _note(note: str) -> Table:
+def _remark(glyph: str, text: str) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(width=3)
     table.add_column(ratio=1, overflow="fold")
-    table.add_row("  ·", Text(printable(note)))
+    style = {"✗": "bold red", "!": "bold yellow"}.get(glyph, "")
+    table.add_row(Text(f"  {glyph}", style), Text(printable(text)))
     return table
 
 

@@ -17,18 +17,26 @@ if TYPE_CHECKING:
 MAX_SEARCH_WIDTH = 24
 
 
-def title_text(known: KnownMachine | None, probing: bool = False) -> Text:
-    """``llmfit   2x RTX 3090 · 64 GiB RAM   after closing firefox (1.5 GiB)   probing…``."""
-    title = Text("llmfit", "bold", no_wrap=True, overflow="ellipsis")
-    if known is None:
-        return title
-    from llmfit.tui.cli.render import machine_line
+def title_text(known: KnownMachine | None, probing: bool, width: int) -> Text:
+    """``llmfit   2x RTX 3090 · 64 GiB RAM   after closing firefox (1.5 GiB)``, cut to ``width``."""
+    parts = [("llmfit", "bold")]
+    if known is not None:
+        from llmfit.tui.cli.render import machine_line
 
-    title.append(f"   {machine_line(known.probed)}", "not bold")
-    title.append("   simulated" if known.probed.simulated else "", "not bold italic")
-    # before what may be cut: that the machine is being read again shows in the panel, too
-    title.append("   probing…" if probing else "", "not bold italic")
-    title.append(f"   {printable(known.closing)}" if known.closed else "", "bold yellow")
+        parts.append((machine_line(known.probed), ""))
+        if known.probed.simulated:
+            parts.append(("simulated", "italic"))
+        if known.closed:
+            parts.append((printable(known.closing), "bold yellow"))
+    if probing:
+        # before what is closed, which may be long
+        parts.insert(-1 if known is not None and known.closed else len(parts), ("probing…", "italic"))
+    title = Text("")
+    for gap in ("   ", "  "):
+        title = Text(gap).join([Text(text, style) for text, style in parts])
+        if title.cell_len <= width - 2:
+            break
+    title.truncate(width - 2, overflow="ellipsis")
     return title
 
 
@@ -64,7 +72,8 @@ def question_text(question: Question, found: int | None = None, left_out: int = 
         text.append(_found_text(found, left_out, "found", "not modelled"), "not bold")
     else:
         text = Text("On this disk", "bold")
-        text.append(_found_text(found, left_out, "models", "not usable"), "not bold")
+        word = "model" if found == 1 else "models"
+        text.append(_found_text(found, left_out, word, "not usable"), "not bold")
     return text.append(f" · {_context_text(question.context_tokens)}")
 
 

@@ -50,23 +50,36 @@ class MachinePanel(Static):
             return
         width = self.content_size.width or self.app.size.width
         max_lines = MAX_LINES_SHORT if self.app.size.height < SHORT_HEIGHT else MAX_LINES
-        loud = [loud_problem(self.machine)]
-        if self.problem:
-            loud.append(f"! It could not be read again: {self.problem}")
-        told = [Text(printable(line), "bold red") for line in loud if line]
-        for line in told:
-            line.truncate(width, overflow="ellipsis")
+        told = [_loud_line(line, width) for line in loud_problems(self.machine, self.problem)]
         self.update(Text("\n").join([*told, machine_text(self.machine, width, max_lines)]))
 
 
-def loud_problem(machine: Machine) -> str:
-    """What makes every answer on the screen worthless: a llama-server that uses no card of this machine."""
-    try:
-        from llmfit.advisor.hardware.diagnosis import server_problem
-    except ImportError:  # TODO diagnosis.py is being written
-        return ""
-    problem = server_problem(machine)
-    return "" if problem is None else f"! {problem.text}"
+def loud_problems(machine: Machine, probe_problem: str) -> list[tuple[str, ...]]:
+    """What nobody may overlook, each as forms of which one is shorter than the other.
+
+    A llama-server that uses no card of this machine makes every answer on the screen worthless.
+    """
+    from llmfit.advisor.hardware.diagnosis import server_problem
+
+    loud: list[tuple[str, ...]] = []
+    found = server_problem(machine)
+    if found is not None:
+        full = f"✗ {found.text} {found.fix or ''}".rstrip()
+        loud.append((full, f"✗ {found.text}", _SHORT_PROBLEM))
+    if probe_problem:
+        loud.append((f"✗ This machine could not be read again: {probe_problem}",))
+    return loud
+
+
+_SHORT_PROBLEM = "✗ The llama-server here does not use this machine's GPU: m tells more"
+
+
+def _loud_line(forms: Sequence[str], width: int) -> Text:
+    """The first form that has room, else the last, cut."""
+    fitting = (form for form in forms if cell_len(printable(form)) <= width)
+    line = Text(printable(next(fitting, forms[-1])), "bold red")
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def machine_text(machine: Machine, width: int, max_lines: int) -> Text:

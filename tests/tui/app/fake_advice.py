@@ -12,12 +12,14 @@ from tempfile import TemporaryDirectory
 from textual.pilot import Pilot
 
 from llmfit.advisor.hardware.machine import Machine, VramProcess
+from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ranking import Quality
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import GB
 from llmfit.catalog.build import model_from_header
 from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.local.local_model import LocalModels
@@ -81,7 +83,8 @@ class FakeAdvice:
         self.found = LocalModels()
         self.local_failure: Exception | None = None
         self.broken: tuple[NotModelled, ...] = ()
-        self.rounds: tuple[int, ...] = (50_000_000_000, 52_000_000_000)
+        self.rounds: tuple[int, ...] = (50 * GB, 52 * GB)
+        self.measured = BandwidthMeasurement(52 * GB, 0.04, 8, 2**30, 3.0)
         self.stopped: list[bool] = []
         self.asked_disks = 0
         self.asked_machine = 0
@@ -133,18 +136,16 @@ class FakeAdvice:
             judgement = self.change(judged(name, machine, context_tokens))
             yield Pick("", (), judgement, file=str(local.path), local=local)
 
-    def measured_machine(
-        self, machine: Machine, on_round: Callable[[int], None], stop: threading.Event
-    ) -> Machine | None:
-        for rate in self.rounds:
-            on_round(rate)
+    def measure_bandwidth(
+        self, machine: Machine, on_round: OnRound, stop: Stop
+    ) -> BandwidthMeasurement | None:
+        for number, rate in enumerate(self.rounds, 1):
+            on_round(number, len(self.rounds), rate)
         self._wait("measure")
         if self.failure is not None:
             raise self.failure
-        self.stopped.append(stop.is_set())
-        best = max(self.rounds)
-        memory = replace(machine.memory, bandwidth_bytes_per_s=best, bandwidth_source="measured")
-        return None if stop.is_set() else replace(machine, memory=memory)
+        self.stopped.append(stop())
+        return None if stop() else self.measured
 
     def hold(self, question: object) -> threading.Event:
         """The answer to a context, a search text, (text, model), "machine", "disks" … waits for the event."""
