@@ -175,7 +175,7 @@ def test_no_uuid_home_or_user_gets_out(
     ("text", "shown"),
     [
         ("/homes/ann/x and /homes/ann", "~/x and ~"),
-        ("/homes/anna/x /homes/ann.bak/x", "/homes/anna/x /home/USER.bak/x"),
+        ("/homes/anna/x /homes/ann.bak/x", "/homes/anna/x /homes/USER.bak/x"),
         ("It is at /homes/ann.", "It is at ~."),
         ("/media/ann/x /run/user/ann", "/media/USER/x /run/user/USER"),
         ("an announcement to ann", "an announcement to ann"),
