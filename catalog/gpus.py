@@ -113,12 +113,18 @@ def typical_bandwidth(vendor: str, memory_bytes: int | None) -> tuple[int, str] 
 
 
 def _decided(found: Sequence[GpuFacts], name: str, memory_bytes: int | None) -> GpuFacts | None:
-    """The one of ``found`` that has this memory; of several, the one that drivers call ``name``."""
+    """The one of ``found`` that has this memory; of several, the one that drivers call ``name``.
+
+    The RAM that a chip shares says which chip it is only where several have its name: a machine may show
+    less of it than is sold (firmware, a container, a virtual machine).
+    """
     fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= _SIZE_TOLERANCE]
     if len(found) > 1:
         fitting = [
             facts for facts in fitting if memory_bytes and _surplus(facts, memory_bytes) <= _SIZE_TOLERANCE
         ]
+    elif found and found[0].unified_memory:
+        fitting = list(found)
     named = [facts for facts in fitting if name in facts.driver_names] or fitting
     distinct = {(facts.bandwidth_bytes_per_s, facts.fp16_flops) for facts in named}
     return named[0] if len(distinct) == 1 else None

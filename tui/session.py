@@ -66,11 +66,15 @@ def _this_machine(find_server: bool) -> Machine:
 
     machine = with_remembered_bandwidth(detect_machine(match=match_gpu, estimate=typical_bandwidth))
     machine = share_ram_bandwidth(machine)
-    if find_server:
+    if find_server or machine.gpus:
+        # The backend that is planned for, and the names of devices in a command, are those of the server.
         from llmfit.tui.llama_servers import with_llama_servers
+
+        machine = with_llama_servers(machine)
+    if find_server:
         from llmfit.tui.model_disks import with_model_disks
 
-        machine = with_model_disks(with_llama_servers(machine))
+        machine = with_model_disks(machine)
     return machine
 
 

@@ -252,7 +252,12 @@ def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
         yield f"{option.quant} costs {_points(option.loss_points)} of that."
     yield from judgement.reasons
     if judgement.verdict != FITS_GPU and judgement.speed is None:
-        yield "How fast it is depends on the bandwidth of the RAM, which is not known."
+        way = (
+            "--ram-bandwidth states it"
+            if judgement.machine.simulated
+            else "llmfit hardware --measure finds it"
+        )
+        yield f"How fast it is depends on the bandwidth of the RAM, which is not known: {way}."
 
 
 def _points(points: float) -> str:

@@ -14,7 +14,6 @@ from llmfit.advisor.model.gguf import GgufHeader
 from llmfit.advisor.model.tensor_names import INPUT_EMBEDDING, block_of
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.units import GB, pad
-from llmfit.catalog.build import quantization_name
 from llmfit.catalog.local.local_model import ADAPTER, MODEL, OTHER, PROJECTOR
 
 Number = int | tuple[int, ...]
@@ -160,6 +159,8 @@ def _kind(metadata: Mapping[str, object], architecture: str | None, tensors: Seq
 
 
 def _quantization(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> str | None:
+    from llmfit.catalog.build import quantization_name  # 28 ms, and not needed for a file that is remembered
+
     name = quantization_name(metadata, tensors) if tensors else _UNKNOWN
     return None if name == _UNKNOWN else name
 
