@@ -184,7 +184,7 @@ def test_apple_chips_of_one_name(cores: int | None, memory_gib: int, gb_per_s: i
 
 
 def test_cores_that_were_read_are_believed_before_the_memory() -> None:
-    """40 cores with 36 GB are not sold: a virtual machine may show them, and they are not the 32-core chip."""
+    """40 cores with 36 GB are not sold: a virtual machine may show them, not the other chip."""
     found = match_gpu(driver_says("Apple M4 Max", "apple", gpu_cores=40), 36 * GIB)
     assert found is not None and found.bandwidth_bytes_per_s == 546 * 10**9
 
