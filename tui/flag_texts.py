@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePath
 
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.model.quantization import CACHE_TYPES
@@ -37,6 +38,13 @@ def split_flags(argv: Sequence[str]) -> list[tuple[str, str]]:
         takes_value = name not in _WITHOUT_VALUE and rest
         flags.append((name, f"{name} {rest.pop(0)}" if takes_value else name))
     return flags
+
+
+def _file(judgement: Judgement) -> str:
+    """A catalogue row without a repository names a file that nobody has yet; every other one is there."""
+    model = judgement.model
+    is_there = model.source != "catalog" or PurePath(model.launch_args[-1]).is_absolute()
+    return "the model file" if is_there else "the model file: write your own path"
 
 
 def _layers(judgement: Judgement) -> str:
@@ -85,7 +93,7 @@ def _experts(judgement: Judgement) -> str:
 
 
 _TEXTS: dict[str, Callable[[Judgement], str]] = {
-    "-m": lambda _: "the model file: write your own path",
+    "-m": _file,
     "-hf": lambda _: "fetched from Hugging Face once, then kept",
     "--device": lambda j: "the cards that take part" if j.settings.devices else "no card takes part",
     "-ngl": _layers,

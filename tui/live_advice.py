@@ -101,6 +101,7 @@ class LiveAdvice:
         from llmfit.catalog.local.local_model import MODEL
 
         found = self.local_models()
+        self._models = {local: self._models[local] for local in found.models if local in self._models}
         for local in sorted(found.models, key=lambda local: (local.problem is None, local.file_bytes)):
             if local.problem is not None:
                 yield NotModelled(str(local.path), local.problem)
@@ -138,6 +139,9 @@ def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -
     return Pick("", (), judgement, known_quality(entry.id, "general"))
 
 
+_NO_CHAT = "it makes embeddings or ranks texts, it does not chat"
+
+
 def _read_model(local: LocalModel) -> Model:
     """Raises GgufError for a file that has changed or gone, NotModelledError for what cannot chat."""
     from llmfit.advisor.errors import NotModelledError
@@ -146,8 +150,12 @@ def _read_model(local: LocalModel) -> Model:
     from llmfit.catalog.sources import read_model_files
 
     if local.model_id is not None and find_model(local.model_id).kind == "embedding":
-        raise NotModelledError(local.name, "it makes embeddings and does not chat", "")
+        raise NotModelledError(local.name, _NO_CHAT, "")
     files = read_model_files(local.path)
+    metadata = files.header.metadata
+    # LLM_KV_POOLING_TYPE in llama.cpp's llama-arch.cpp; 0 is LLAMA_POOLING_TYPE_NONE (llama.h)
+    if metadata.get(f"{metadata.get('general.architecture')}.pooling_type", 0) != 0:
+        raise NotModelledError(local.name, _NO_CHAT, "")
     return model_from_header(files.header, local.model_id or local.name, ("-m", str(local.path)))
 
 

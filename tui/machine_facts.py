@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmfit.advisor.hardware.diagnosis import diagnose
+from llmfit.advisor.hardware.diagnosis import diagnose, server_problem
 from llmfit.advisor.hardware.diagnosis_facts import PROBLEM, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import Disk, Gpu, LlamaServer, Machine, Memory
 from llmfit.advisor.text import printable
@@ -37,10 +37,12 @@ class Section:
 def remarks(machine: Machine) -> Iterator[tuple[str, str]]:
     """(glyph, sentences): what is wrong with the machine and what to do about it, then its notes in full.
 
-    The same findings as those of ``llmfit doctor`` that follow from the machine alone.
+    The same findings as those of ``llmfit doctor`` that follow from the machine alone, but for the one that
+    stands loud above everything.
     """
+    loud = server_problem(machine)
     for finding in _findings(machine):
-        if finding.level in _GLYPHS:
+        if finding.level in _GLYPHS and finding != loud:
             yield _GLYPHS[finding.level], f"{finding.subject}: {finding.text} {finding.fix or ''}".rstrip()
     for note in machine.notes:
         yield "·", note
@@ -99,7 +101,7 @@ def _some_facts(gpu: Gpu) -> Iterator[tuple[str, str, str | None]]:
     yield "shares RAM", "unified_memory", "yes, what it uses the host cannot" if gpu.unified_memory else None
     yield "compute capability", "compute_capability", gpu.compute_capability
     yield "PCIe", "pcie_generation", _pcie(gpu)
-    yield "power", "power_limit_w", _power(gpu)
+    yield "power", "power_draw_w" if gpu.power_limit_w is None else "power_limit_w", _power(gpu)
     yield "UUID", "uuid", gpu.uuid
     yield "PCI", "pci_id", " at ".join(part for part in (gpu.pci_id, gpu.pci_bus) if part)
     yield "GPU cores", "gpu_cores", None if gpu.gpu_cores is None else str(gpu.gpu_cores)

@@ -16,7 +16,7 @@ Keys
   /          search the catalogue       esc     back; never leaves the app
   c          context                    u       use case
   d          models on this disk        m       the machine from near
-  y          copy the command           r       probe the machine again (F5)
+  y          copy the command           r       probe again (also F5)
   t          light or dark              g       top of the list (also Home)
   ?          this page (also F1)        q       quit
 

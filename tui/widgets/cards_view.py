@@ -150,13 +150,16 @@ def _lines(known: KnownMachine, width: int) -> Iterator[_Line]:
     if not planned.gpus:
         yield _Line(Text("No GPU found: everything runs on the CPU."))
         return
+    shown = ""
     for before, after in zip(known.probed.gpus, planned.gpus, strict=True):
         yield _Line(_head(before, after))
         bar_width = min(width, MAX_BAR_WIDTH)
-        yield _Line(usage_bar(after, bar_width, planned.memory, holder_marks(before)))
+        bar = usage_bar(after, bar_width, planned.memory, holder_marks(before))
+        shown += bar.plain
+        yield _Line(bar)
         yield from _programs(before, known)
         yield _Line(Text(""))
-    yield from (_Line(line) for line in _legend(known))
+    yield from (_Line(line) for line in _legend(known, shown))
 
 
 def _head(before: Gpu, after: Gpu) -> Text:
@@ -208,9 +211,10 @@ def _program(process: VramProcess, mark: Mark, is_closed: bool) -> Text:
     return line
 
 
-def _legend(known: KnownMachine) -> Iterator[Text]:
+def _legend(known: KnownMachine, shown: str) -> Iterator[Text]:
+    """What the glyphs of the bars (``shown``) mean that no line has explained."""
     told = [f"{FREE_GLYPH} free"]
-    if any(gpu.unified_memory for gpu in known.probed.gpus):
+    if BEYOND_GLYPH in shown:
         told.append(f"{BEYOND_GLYPH} RAM that the GPU may not use")
     if any(gpu.processes for gpu in known.probed.gpus):
         told.append("space: plan as if a program were closed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.containers import VerticalScroll
 from textual.widgets import Input, OptionList, Static
+from textual.widgets._footer import FooterKey
 
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.tui.screens.advisor import AdvisorScreen
@@ -260,6 +261,27 @@ def footer_of(pilot) -> list[str]:  # type: ignore[no-untyped-def]
     """What the footer offers now."""
     bindings = pilot.app.screen.active_bindings.values()
     return [bound.binding.description for bound in bindings if bound.binding.show]
+
+
+def drawn_footer(pilot) -> list[str]:  # type: ignore[no-untyped-def]
+    return [str(key.render()) for key in pilot.app.screen.query(FooterKey)]
+
+
+async def test_the_footer_shortens_then_drops_and_the_keys_still_work(advice: FakeAdvice) -> None:
+    async with advice.app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        assert "r probe again" in drawn_footer(pilot) and "y copy" in drawn_footer(pilot)
+        for width, gone in ((80, {"y copy"}), (60, {"y copy", "u use", "enter details"})):
+            await pilot.resize_terminal(width, 24)
+            await until(pilot, lambda: "r probe" in drawn_footer(pilot) and len(drawn_footer(pilot)) < 10)
+            await until(pilot, lambda gone=gone: not gone & set(drawn_footer(pilot)))
+            shown = drawn_footer(pilot)
+            assert len(" ".join(shown)) <= width
+            assert {"/ search", "d disk", "m machine", "? help", "q quit"} <= set(shown)
+        await pilot.press("y")
+        assert pilot.app.clipboard
+        await pilot.resize_terminal(*WIDE)
+        await until(pilot, lambda: "y copy" in drawn_footer(pilot))
 
 
 async def test_the_footer_offers_what_the_keys_do_now(advice: FakeAdvice) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware import remembered_bandwidth
+from llmfit.advisor.recommend.command import shell_command
 from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
-from llmfit.tui.live_advice import LiveAdvice
-from llmfit.tui.messages import Pick
+from llmfit.tui.config import CONFIG_VARIABLE, user_config
+from llmfit.tui.live_advice import MAX_ANSWERS, LiveAdvice
+from llmfit.tui.messages import NotModelled, Pick
+from llmfit.tui.on_disk import marked
+from tests.advisor.model.gguf_builder import sparse_file
 
 TWO_CARDS = {"gpu": ["2x RTX 3090"], "ram": "64GiB", "ram_bandwidth": "51"}
 
@@ -48,3 +56,82 @@ def test_one_conversion_of_quality_for_the_list_and_the_search() -> None:
     assert any(source.endswith(" 1 score)") for source in sources)
     assert not any(source.endswith(" 1 scores)") for source in sources)
     assert {quality.is_tested for quality in by_id.values()} == {True, False}
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The only place where models are: no store of this computer is looked through."""
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    config = tmp_path / "config.toml"
+    config.write_text(f'model_folders = ["{folder}"]\n')
+    for name in ("HOME", "XDG_CACHE_HOME", "HF_HOME", "LLAMA_CACHE", "OLLAMA_MODELS"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(CONFIG_VARIABLE, str(config))
+    user_config.cache_clear()
+    yield folder
+    user_config.cache_clear()
+
+
+def test_models_on_this_disk_are_judged_from_their_own_files(model_folder: Path) -> None:
+    known, other = sparse_file("qwen3-32b.Q4_K_M", model_folder), model_folder / "half.gguf"
+    with known.open("rb") as file:
+        other.write_bytes(file.read(5000))
+    advice = LiveAdvice(TWO_CARDS)
+    machine = advice.machine()
+    found = [
+        one
+        for one in advice.local_picks(machine, 8192)
+        if model_folder in Path(one.file if isinstance(one, Pick) else one.model_id).parents
+    ]
+    broken, pick = found
+    assert isinstance(broken, NotModelled) and broken.model_id == str(other)
+    assert isinstance(pick, Pick) and pick.file == str(known)
+    judgement = pick.judgement
+    assert judgement.argv is not None and judgement.argv[1:3] == ("-m", str(known))
+    assert f"-m '{known}'" in shell_command(judgement.argv)
+    assert judgement.settings.context_tokens == 8192
+    assert judgement.model.file_bytes == known.stat().st_size
+    assert judgement.model.id == "Qwen/Qwen3-32B", "known by its content, whatever the file is called"
+    again = [one for one in advice.local_picks(machine, 8192) if isinstance(one, Pick)]
+    assert again[-1].judgement.model is judgement.model, "its header is read once"
+
+
+def test_a_recommendation_that_is_on_this_disk_is_started_from_there(model_folder: Path) -> None:
+    path = sparse_file("qwen3-32b.Q4_K_M", model_folder)
+    advice = LiveAdvice(TWO_CARDS)
+    found = advice.local_models()
+    searched = advice.search(advice.machine(), "Qwen3-32B", None)
+    pick = next(one for one in searched if isinstance(one, Pick) and one.key == "Qwen/Qwen3-32B")
+    assert pick.judgement.argv is not None and pick.judgement.argv[1] == "-hf"
+    local = next(one for one in found.models if one.path == path)
+    assert local.model_id == "Qwen/Qwen3-32B"
+    here = marked(pick, found)
+    if pick.judgement.model.quantization == local.quantization:
+        assert here.judgement.argv is not None and here.judgement.argv[1:3] == ("-m", str(path))
+    else:
+        assert here.local_others == (local,) and here.judgement is pick.judgement
+
+
+def test_answers_are_remembered_for_the_last_machines_only() -> None:
+    advice = LiveAdvice({"gpu": ["RTX 3060"], "ram": "16GiB"})
+    machine = advice.machine()
+    advice._answers.update({(machine, "chat", tokens): () for tokens in range(MAX_ANSWERS)})
+    assert advice.picks(machine, "chat", 0) == ()
+    advice.picks(machine, "chat", 8192)
+    assert len(advice._answers) == MAX_ANSWERS and (machine, "chat", 0) not in advice._answers
+
+
+def test_the_ram_is_measured_by_the_one_function_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def measure(machine: object, on_round: object, stop: object) -> None:
+        asked.extend((machine, on_round, stop))
+
+    monkeypatch.setattr(remembered_bandwidth, "measure_and_remember", measure)
+    advice = LiveAdvice(TWO_CARDS)
+    machine, stop = advice.machine(), (lambda: True)
+    assert advice.measure_bandwidth(machine, print, stop) is None  # type: ignore[arg-type]
+    assert asked == [machine, print, stop]

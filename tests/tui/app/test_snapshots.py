@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from llmfit.advisor.hardware.machine import Disk, LlamaServer, Machine, VramProcess
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
 from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement, Remedy
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
 from llmfit.advisor.units import GIB
+from llmfit.catalog.local.local_model import LocalModels
 from tests.tui.app.fake_advice import FakeAdvice, busy, settled, two_cards
+from tests.tui.app.test_disk_marks import on_disk
 
 WIDE, SMALL = (160, 45), (80, 24)
 SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), None, 0, 23.0, "gpu memory", "formula")
@@ -95,3 +99,61 @@ def test_details_small(snap_compare: Compare, advice: FakeAdvice) -> None:
 
 def test_help_small(snap_compare: Compare, advice: FakeAdvice) -> None:
     assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("question_mark"))
+
+
+def two_busy_cards() -> Machine:
+    """Every kind of part in a bar: three programs, memory that nobody is known to hold, the driver's own."""
+    first, second = busy(two_cards()).gpus
+    held = (
+        *first.processes,
+        VramProcess(3, "llama-server", 9 * GIB),
+        VramProcess(4, "program of another user", None),
+    )
+    told = {"vram_free_bytes": "nvml", "vram_reserved_bytes": "nvml", "power_limit_w": "nvml"}
+    first = replace(
+        first,
+        vram_free_bytes=11 * GIB,
+        vram_reserved_bytes=GIB,
+        processes=held,
+        driver="580.65.06",
+        uuid="GPU-00000000-aaaa-bbbb-cccc-000000000000",
+        power_draw_w=31.0,
+        sources={**first.sources, **told},
+    )
+    second = replace(second, vram_free_bytes=4 * GIB, processes=(VramProcess(3, "llama-server", 19 * GIB),))
+    notes = ("The memory clock of card 1 is not told: not supported.",)
+    server = LlamaServer("/opt/llama/llama-server", "b11434", 11434, ("cpu",))
+    return replace(
+        two_cards(), gpus=(first, second), notes=notes, simulated=False, llama_server=server,
+        llama_servers=(server,), disks=(Disk("/data/models", 2000 * GIB, 700 * GIB),),
+    )  # fmt: skip
+
+
+def test_machine_wide(snap_compare: Compare, advice: FakeAdvice) -> None:
+    advice.known_machine = two_busy_cards()
+    assert snap_compare(advice.app, terminal_size=WIDE, run_before=looking_at_it("down", "space"))
+
+
+def test_machine_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    advice.known_machine = two_busy_cards()
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=looking_at_it("space"))
+
+
+def test_two_busy_cards_with_one_program_closed(snap_compare: Compare, advice: FakeAdvice) -> None:
+    advice.known_machine = two_busy_cards()
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("m", "space", "escape"))
+
+
+def test_models_on_this_disk(snap_compare: Compare, advice: FakeAdvice) -> None:
+    files = [on_disk("qwen3-32b", path=Path("/data/models/qwen3-32b.gguf")), on_disk("gemma3-27b", "Q8_0")]
+    advice.found = LocalModels(tuple(files))
+    assert snap_compare(advice.app, terminal_size=(120, 34), run_before=after())
+
+
+def looking_at_it(*keys: str) -> Callable[[Pilot[object]], object]:
+    async def press(pilot: Pilot[object]) -> None:
+        await settled(pilot)
+        await pilot.press("m", *keys)
+        await pilot.pause()
+
+    return press
