@@ -154,9 +154,9 @@ class AdvisorScreen(FullScreen):
     def _show_answer(self) -> None:
         """The rows with their marks, and what was left out."""
         picks = tuple(marked(pick, self._disks.found) for pick in self._answer.picks)
-        if self.question.search_text:
-            picks = here_first(picks)
-        self.query_one(PicksTable).show(picks)
+        table, is_search = self.query_one(PicksTable), bool(self.question.search_text)
+        # what is here moves to the top while a search goes on: a cursor that nobody has moved stays there
+        table.show(here_first(picks) if is_search else picks, not is_search or table.cursor_row > 0)
         self.query_one(WhyPanel).left_out = _left_out_lines(self._answer)
         self._show_pick(_problem_text(self._answer, self.question))
 

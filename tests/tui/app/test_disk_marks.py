@@ -172,6 +172,8 @@ async def test_searches_show_what_is_here_first(advice: FakeAdvice) -> None:
         await settled(pilot)
         assert marks(rows_of(screen)) == ["●", ""]
         assert "30b-a3b" in rows_of(screen)[0][2]
+        assert screen.query_one(PicksTable).cursor_row == 0
+        assert str(SPACED) in text_of(screen, "#command")
 
 
 async def test_d_shows_only_what_is_here_and_escape_goes_back(advice: FakeAdvice) -> None:
