@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
     from llmfit.catalog.local.local_model import LocalModels
     from llmfit.tui.messages import NotModelled, Pick
 

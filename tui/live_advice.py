@@ -14,8 +14,8 @@ from llmfit.advisor.errors import LlmfitError
 from llmfit.tui.messages import NotModelled, Pick
 
 if TYPE_CHECKING:
+    from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.model.model import Model
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
@@ -121,7 +121,7 @@ class LiveAdvice:
         self, machine: Machine, on_round: OnRound, stop: Stop
     ) -> BandwidthMeasurement | None:
         """Measures this computer's RAM with all cores, about 3 s. Raises LlmfitError where it cannot."""
-        from llmfit.advisor.hardware.remembered_bandwidth import measure_and_remember
+        from llmfit.advisor.hardware.bandwidth.remembered import measure_and_remember
 
         return measure_and_remember(machine, on_round, stop)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llmfit.advisor.hardware.llama_server import choose_server, configured_servers, find_llama_servers
-from llmfit.advisor.hardware.llama_server_ask import ask_llama_servers, surroundings_of
-from llmfit.advisor.hardware.llama_server_cache import FILE_NAME, ServerCache
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.hardware.server_answers import ServerDevice
-from llmfit.advisor.hardware.server_backend import with_server_backends
+from llmfit.advisor.server.answers import ServerDevice
+from llmfit.advisor.server.ask import ask_llama_servers, surroundings_of
+from llmfit.advisor.server.backend import with_server_backends
+from llmfit.advisor.server.cache import FILE_NAME, ServerCache
+from llmfit.advisor.server.find import choose_server, configured_servers, find_llama_servers
 from llmfit.tui.config import cache_folder, user_config
 
 ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
@@ -21,7 +21,7 @@ ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
 
 def with_llama_servers(machine: Machine) -> Machine:
     """``machine``, this computer, with its llama-servers and the one that llmfit takes; GPUs planned for what
-    that one offers. Answers of earlier runs are used where they are still true (llama_server_cache.py)."""
+    that one offers. Answers of earlier runs are used where they are still true (advisor/server/cache.py)."""
     cache = ServerCache(cache_folder() / FILE_NAME)
     return _with(machine, cache)[0]
 

@@ -9,8 +9,8 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from llmfit.advisor.errors import LlmfitError
+    from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.recommend.ranking import Quality
     from llmfit.catalog.local.local_model import LocalModel, LocalModels

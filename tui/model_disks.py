@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from llmfit.advisor.hardware.disks import read_disks
+from llmfit.advisor.hardware.host.disks import read_disks
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.catalog.local.stores import searches
 from llmfit.tui.config import user_config

@@ -59,9 +59,9 @@ class MachineCache:
 
 
 def _this_machine(find_server: bool) -> Machine:
+    from llmfit.advisor.hardware.bandwidth.remembered import with_remembered_bandwidth
     from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
     from llmfit.advisor.hardware.probe import detect_machine
-    from llmfit.advisor.hardware.remembered_bandwidth import with_remembered_bandwidth
     from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 
     machine = with_remembered_bandwidth(detect_machine(match=match_gpu, estimate=typical_bandwidth))

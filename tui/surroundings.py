@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from llmfit import __version__
-from llmfit.advisor.hardware.diagnosis_facts import (
+from llmfit.advisor.hardware.bandwidth.remembered import data_folder
+from llmfit.advisor.hardware.diagnosis.findings import (
     DeviceFile,
     Folder,
     ModelFiles,
@@ -20,9 +21,8 @@ from llmfit.advisor.hardware.diagnosis_facts import (
     Terminal,
 )
 from llmfit.advisor.hardware.findings import clean_text
-from llmfit.advisor.hardware.llama_server import embedded_server, path_server
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.hardware.remembered_bandwidth import data_folder
+from llmfit.advisor.server.find import embedded_server, path_server
 from llmfit.advisor.text import printable
 from llmfit.catalog.overlay import overlay, overlay_folder
 from llmfit.tui.config import cache_folder, config_path, user_config

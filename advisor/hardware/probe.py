@@ -8,20 +8,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from llmfit.advisor.hardware.amd import AmdProbe
-from llmfit.advisor.hardware.apple import AppleProbe
 from llmfit.advisor.hardware.catalog_facts import (
     BandwidthEstimate,
     DriverMatch,
     add_bandwidth,
     add_catalog_facts,
 )
+from llmfit.advisor.hardware.drm.amd import AmdProbe
+from llmfit.advisor.hardware.drm.intel import IntelProbe
 from llmfit.advisor.hardware.findings import Findings, Probe, clean_text
-from llmfit.advisor.hardware.host import HostProbe
-from llmfit.advisor.hardware.intel import IntelProbe
-from llmfit.advisor.hardware.llama_server import find_llama_server
+from llmfit.advisor.hardware.host.probe import HostProbe
+from llmfit.advisor.hardware.mac.apple import AppleProbe
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
-from llmfit.advisor.hardware.nvidia import NvidiaProbe
+from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
 
 PROBE_TIMEOUT_S = 2.0
 """A driver that hangs must not hang llmfit: after this long its part of the machine stays unknown."""
@@ -57,7 +56,6 @@ def detect_machine(
         cpu=cpu,
         memory=_with_shared_bandwidth(memory, finished),
         gpus=tuple(finished),
-        llama_server=find_llama_server(),
         notes=tuple(dict.fromkeys(notes)),
     )
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from llmfit.advisor.hardware import ram_bandwidth
+from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
+from llmfit.advisor.hardware.bandwidth.reader import Reader, ReaderTeam, c_library_reader
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.probe import detect_machine
-from llmfit.advisor.hardware.ram_reader import Reader, ReaderTeam, c_library_reader
 from llmfit.advisor.units import GB, MIB
 
 TIMES = 3

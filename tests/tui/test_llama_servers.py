@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware import llama_server
-from llmfit.advisor.hardware.diagnosis import server_problem
+from llmfit.advisor.hardware.diagnosis.diagnose import server_problem
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.server import find as llama_server
 from llmfit.tui.config import CACHE_VARIABLE, CONFIG_VARIABLE, user_config
 from llmfit.tui.llama_servers import ask_afresh, with_llama_servers
 from llmfit.tui.model_disks import with_model_disks
-from tests.advisor.hardware.fake_servers import server_script, write_program
+from tests.advisor.server.fake_servers import server_script, write_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
 NAME = "NVIDIA GeForce RTX 3090"

@@ -17,8 +17,8 @@ def measured_machine(values: Values) -> Machine:
     Progress goes to stderr. Raises UsageError where options describe another machine, LlmfitError where it
     cannot be measured.
     """
-    from llmfit.advisor.hardware.ram_bandwidth import thread_counts
-    from llmfit.advisor.hardware.remembered_bandwidth import measure_and_remember, with_measurement
+    from llmfit.advisor.hardware.bandwidth.measure import thread_counts
+    from llmfit.advisor.hardware.bandwidth.remembered import measure_and_remember, with_measurement
 
     for name in _OTHER_MACHINES:
         if values.get(name) is not None:

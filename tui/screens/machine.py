@@ -155,8 +155,8 @@ class MachineScreen(FullScreen):
         if not measured.kept:
             self._say(f"The RAM was measured at {rate}, not kept: {measured.why_not}.")
             return
+        from llmfit.advisor.hardware.bandwidth.remembered import with_measurement
         from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
-        from llmfit.advisor.hardware.remembered_bandwidth import with_measurement
 
         machine = share_ram_bandwidth(with_measurement(known.probed, measured))
         self.llmfit.known = replace(known, probed=machine)

@@ -23,9 +23,9 @@ FAKE_NVML_SOURCE = Path(__file__).parents[2] / "data" / "fake_nvml.c"
 DETECT = """
 import json, sys
 from pathlib import Path
-from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.machine_file import machine_to_json
-from llmfit.advisor.hardware.nvidia import NvidiaProbe
+from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
 from llmfit.advisor.hardware.probe import detect_machine
 probes = [HostProbe(), NvidiaProbe(root=Path(sys.argv[2]))]
 machine = detect_machine(probes, timeout_s=float(sys.argv[1]))
@@ -34,9 +34,9 @@ print(json.dumps(machine_to_json(machine)))
 DETECT_ALL = """
 import json, os, sys
 from pathlib import Path
-from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.machine_file import machine_to_json
-from llmfit.advisor.hardware.nvidia import NvidiaProbe
+from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
 from llmfit.advisor.hardware.probe import detect_machine
 for environ in json.load(sys.stdin):
     os.environ.update(environ)

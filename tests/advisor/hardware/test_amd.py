@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import amd as amd_module
-from llmfit.advisor.hardware.amd import AmdProbe
-from llmfit.advisor.hardware.amd_library import LibraryCard, read_library
-from llmfit.advisor.hardware.amd_pools import Pools, pool_notes, usable_memory
+from llmfit.advisor.hardware.drm import amd as amd_module
+from llmfit.advisor.hardware.drm.amd import AmdProbe
+from llmfit.advisor.hardware.drm.amd_library import LibraryCard, read_library
+from llmfit.advisor.hardware.drm.amd_pools import Pools, pool_notes, usable_memory
 from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
 from llmfit.advisor.units import GIB, KIB, MIB

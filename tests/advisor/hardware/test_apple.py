@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import apple
-from llmfit.advisor.hardware.apple import AppleGpu, AppleProbe, read_ioreg
 from llmfit.advisor.hardware.findings import Findings
-from llmfit.advisor.hardware.host import HostProbe
-from llmfit.advisor.hardware.metal import MetalMemory
+from llmfit.advisor.hardware.host.probe import HostProbe
+from llmfit.advisor.hardware.mac import apple as apple
+from llmfit.advisor.hardware.mac.apple import AppleGpu, AppleProbe, read_ioreg
+from llmfit.advisor.hardware.mac.metal import MetalMemory
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.units import GIB
@@ -175,7 +175,7 @@ def test_elsewhere_it_says_nothing() -> None:
 
 
 def test_on_a_mac_the_host_leaves_the_cpu_to_this_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmfit.advisor.hardware.host.sys.platform", "darwin")
+    monkeypatch.setattr("llmfit.advisor.hardware.host.probe.sys.platform", "darwin")
     assert HostProbe().read().cpu is None
     machine = detect_machine([HostProbe(), AppleProbe(M4_MAX.get, lambda: None, lambda: None)])
     assert (machine.cpu.name, machine.cpu.performance_cores) == ("Apple M4 Max", 12)

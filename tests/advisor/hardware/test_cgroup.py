@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware.cgroup import (
+from llmfit.advisor.hardware.host.cgroup import (
     CgroupMemory,
     read_cgroup_cpus,
     read_cgroup_memory,

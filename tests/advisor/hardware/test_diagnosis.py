@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmfit.advisor.hardware.diagnosis import count_levels, diagnose, server_problem
-from llmfit.advisor.hardware.diagnosis_facts import (
+from llmfit.advisor.hardware.diagnosis.diagnose import count_levels, diagnose, server_problem
+from llmfit.advisor.hardware.diagnosis.findings import (
     NOTE,
     OK,
     PROBLEM,
@@ -30,7 +30,7 @@ from llmfit.advisor.hardware.machine import (
     Partition,
     VramProcess,
 )
-from llmfit.advisor.hardware.server_answers import ServerDevice
+from llmfit.advisor.server.answers import ServerDevice
 from llmfit.advisor.units import GB, GIB
 
 CARD = Gpu(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware import disks
-from llmfit.advisor.hardware.disks import read_disks
+from llmfit.advisor.hardware.host import disks as disks
+from llmfit.advisor.hardware.host.disks import read_disks
 
 
 @pytest.fixture

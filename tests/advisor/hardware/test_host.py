@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import host
-from llmfit.advisor.hardware.cpu_topology import read_numa_nodes
-from llmfit.advisor.hardware.cpuinfo import FEATURE_FLAGS, read_cpuinfo
-from llmfit.advisor.hardware.host import HostProbe
+from llmfit.advisor.hardware.host import probe as host
+from llmfit.advisor.hardware.host.cpu_topology import read_numa_nodes
+from llmfit.advisor.hardware.host.cpuinfo import FEATURE_FLAGS, read_cpuinfo
+from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.small_files import parse_cpu_list
 from llmfit.advisor.units import GIB, MIB
 

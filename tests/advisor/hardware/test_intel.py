@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware import intel as intel_module
 from llmfit.advisor.hardware.catalog_facts import PCI_WINDOW
+from llmfit.advisor.hardware.drm import intel as intel_module
+from llmfit.advisor.hardware.drm.intel import IntelProbe
 from llmfit.advisor.hardware.findings import Findings
-from llmfit.advisor.hardware.intel import IntelProbe
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.hardware.unified import gpu_share_of_ram, intel_share_of_ram

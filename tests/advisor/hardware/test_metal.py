@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware import metal
-from llmfit.advisor.hardware.apple import AppleProbe
-from llmfit.advisor.hardware.metal import MetalMemory, read_metal, sysctl_reader
+from llmfit.advisor.hardware.mac import metal as metal
+from llmfit.advisor.hardware.mac.apple import AppleProbe
+from llmfit.advisor.hardware.mac.metal import MetalMemory, read_metal, sysctl_reader
 from llmfit.advisor.units import GIB
 
 SOURCE = Path(__file__).parents[2] / "data" / "fake_macos.c"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
-from llmfit.advisor.hardware.nvidia_card import _bandwidth
-from llmfit.advisor.hardware.nvidia_device import Handle
+from llmfit.advisor.hardware.nvidia.card import _bandwidth
+from llmfit.advisor.hardware.nvidia.device import Handle
 from llmfit.advisor.units import MIB
 from llmfit.catalog.gpus import match_gpu
 

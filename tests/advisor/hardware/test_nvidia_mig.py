@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmfit.advisor.hardware.machine import Machine, Partition
-from llmfit.advisor.hardware.nvidia_mig import _shares, _Whole
+from llmfit.advisor.hardware.nvidia.mig import _shares, _Whole
 from llmfit.advisor.units import GIB, MIB
 from llmfit.catalog.gpus import match_gpu
 

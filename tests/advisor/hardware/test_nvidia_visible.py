@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import MAX_GPUS, Gpu, Partition
-from llmfit.advisor.hardware.nvidia_device import NvidiaDevice
-from llmfit.advisor.hardware.nvidia_visible import visible_devices
+from llmfit.advisor.hardware.nvidia.device import NvidiaDevice
+from llmfit.advisor.hardware.nvidia.visible import visible_devices
 from llmfit.advisor.units import GIB
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from llmfit.advisor.hardware import probe as probe_module
-from llmfit.advisor.hardware.amd import AmdProbe
+from llmfit.advisor.hardware.drm.amd import AmdProbe
+from llmfit.advisor.hardware.drm.intel import IntelProbe
 from llmfit.advisor.hardware.findings import Findings, clean_text
-from llmfit.advisor.hardware.intel import IntelProbe
-from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, LlamaServer, Memory
+from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, Memory
 from llmfit.advisor.hardware.machine_file import machine_from_json, machine_to_json
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.units import GIB
@@ -115,11 +115,6 @@ def test_the_catalogue_fills_what_the_driver_does_not_tell() -> None:
     assert machine.gpus[0].sources["bandwidth_bytes_per_s"] == "catalog"
     assert machine.memory.bandwidth_bytes_per_s == 273 * 10**9
     assert machine.memory.bandwidth_source == "catalog (shared with the GPU)"
-
-
-def test_the_server_on_path_is_found_but_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_module, "find_llama_server", lambda: LlamaServer("/opt/llama-server"))
-    assert detect_machine([]).llama_server == LlamaServer("/opt/llama-server")
 
 
 def test_this_computer_can_be_probed() -> None:

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware import ram_bandwidth
-from llmfit.advisor.hardware.machine import Cpu, Memory
-from llmfit.advisor.hardware.ram_bandwidth import (
+from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
+from llmfit.advisor.hardware.bandwidth.measure import (
     N_ROUNDS,
     BandwidthMeasurement,
     better_half,
@@ -25,6 +24,7 @@ from llmfit.advisor.hardware.ram_bandwidth import (
     thread_bytes,
     thread_counts,
 )
+from llmfit.advisor.hardware.machine import Cpu, Memory
 from llmfit.advisor.units import GB, GIB, KIB, MIB
 
 CPU = Cpu("a CPU", 4, 4)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware.ram_modules import (
+from llmfit.advisor.hardware.host.ram_modules import (
     RamModules,
     channel_name,
     describe_modules,
     read_ram_modules,
 )
-from llmfit.advisor.hardware.smbios import MemoryModule
+from llmfit.advisor.hardware.host.smbios import MemoryModule
 from llmfit.advisor.units import GIB
 
 Tree = Callable[[Mapping[str, str | bytes]], Path]

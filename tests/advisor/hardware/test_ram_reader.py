@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware import ram_bandwidth, ram_reader
-from llmfit.advisor.hardware.ram_bandwidth import cpus_to_pin
-from llmfit.advisor.hardware.ram_reader import ReaderTeam, common_rate, read_for
+from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
+from llmfit.advisor.hardware.bandwidth import reader as ram_reader
+from llmfit.advisor.hardware.bandwidth.measure import cpus_to_pin
+from llmfit.advisor.hardware.bandwidth.reader import ReaderTeam, common_rate, read_for
 from llmfit.advisor.units import KIB
 
 

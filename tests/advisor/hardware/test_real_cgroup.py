@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware.meminfo import read_meminfo
+from llmfit.advisor.hardware.host.meminfo import read_meminfo
 from llmfit.advisor.units import GIB
 
 LIMIT_BYTES = 3 * GIB

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import ram_bandwidth, remembered_bandwidth
-from llmfit.advisor.hardware.fingerprint import machine_fingerprint
-from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
-from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement
-from llmfit.advisor.hardware.remembered_bandwidth import (
+from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
+from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
+from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
+from llmfit.advisor.hardware.bandwidth.remembered import (
     FILE_NAME,
     MAX_FILE_BYTES,
     MAX_MACHINES,
@@ -29,6 +28,8 @@ from llmfit.advisor.hardware.remembered_bandwidth import (
     with_measurement,
     with_remembered_bandwidth,
 )
+from llmfit.advisor.hardware.fingerprint import machine_fingerprint
+from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.units import GB, GIB
 
 DAY = "2026-11-22"

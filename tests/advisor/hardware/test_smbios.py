@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware.smbios import MAX_MODULES, MemoryModule, read_memory_modules
+from llmfit.advisor.hardware.host.smbios import MAX_MODULES, MemoryModule, read_memory_modules
 from llmfit.advisor.units import GIB, KIB, MIB
 
 FULL_LENGTH = 0x5C

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfit.advisor.hardware import drm_clients
-from llmfit.advisor.hardware.amd_kfd import read_kfd_nodes, read_kfd_processes
-from llmfit.advisor.hardware.drm_clients import read_drm_clients
-from llmfit.advisor.hardware.machine import VramProcess
-from llmfit.advisor.hardware.sysfs import (
+from llmfit.advisor.hardware.drm import clients as drm_clients
+from llmfit.advisor.hardware.drm.amd_kfd import read_kfd_nodes, read_kfd_processes
+from llmfit.advisor.hardware.drm.clients import read_drm_clients
+from llmfit.advisor.hardware.drm.sysfs import (
     display_devices,
     driver_version,
     read_number,
@@ -22,6 +21,7 @@ from llmfit.advisor.hardware.sysfs import (
     read_system_ram,
     read_text,
 )
+from llmfit.advisor.hardware.machine import VramProcess
 from llmfit.advisor.units import GIB, KIB, MIB
 
 Tree = Callable[[Mapping[str, str | bytes]], Path]

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from textual.pilot import Pilot
 
+from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
 from llmfit.advisor.hardware.machine import Machine, VramProcess
-from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement, OnRound, Stop
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement

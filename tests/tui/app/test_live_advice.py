@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware import remembered_bandwidth
+from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
 from llmfit.tui.config import CONFIG_VARIABLE, user_config

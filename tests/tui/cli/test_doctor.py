@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from llmfit.advisor.hardware import llama_server
-from llmfit.advisor.hardware.diagnosis_facts import OK, PROBLEM, Finding
+from llmfit.advisor.hardware.diagnosis.findings import OK, PROBLEM, Finding
+from llmfit.advisor.server import find as llama_server
 from llmfit.tui import surroundings
 from llmfit.tui.cli.doctor import MARKS, finding_lines
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
 from llmfit.tui.privacy import Mask
-from tests.advisor.hardware.fake_servers import server_script, write_program
+from tests.advisor.server.fake_servers import server_script, write_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
 UUID = "GPU-5c0f2a4e-1111-2222-3333-444455556666"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware import ram_bandwidth
-from llmfit.advisor.hardware.ram_bandwidth import BandwidthMeasurement
+from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
+from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
 from llmfit.advisor.units import GB
 from tests.tui.cli.conftest import Run
 

@@ -9,7 +9,7 @@ import pytest
 from llmfit.advisor.hardware import probe
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.units import GIB
-from tests.advisor.hardware.fake_servers import server_script, write_program
+from tests.advisor.server.fake_servers import server_script, write_program
 from tests.tui.cli.conftest import Run
 
 NAME = "NVIDIA GeForce RTX 3090"

@@ -1,0 +1,1 @@
+"""The RAM's bandwidth: measured on demand, remembered."""

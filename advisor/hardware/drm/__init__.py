@@ -1,0 +1,1 @@
+"""AMD and Intel GPUs through the files of Linux's graphics drivers."""

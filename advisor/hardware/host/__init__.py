@@ -1,0 +1,1 @@
+"""CPU, RAM, disks and the limits under which this process runs."""

@@ -1,0 +1,1 @@
+"""llama-server, driven: found, asked what it is and which devices it offers."""
