@@ -114,7 +114,7 @@ class _Card:
 
     def read(self, index: int, notes: list[str]) -> Gpu:
         system, device = self._system, self._device
-        name = self._name()
+        name, name_source = self._name()
         unified = _is_apu(device)
         pools = self._pools()
         usable = self._usable(pools, unified)
@@ -130,7 +130,15 @@ class _Card:
             "pcie_width": link.width if link else None,
             "pcie_max_width": link.max_width if link else None,
         }
-        known = {key: "sysfs" for key, value in read.items() if value is not None}
+        identity: dict[str, Any] = {
+            "uuid": clean_text(read_text(device.folder / "unique_id")) or device.bus,
+            "driver": driver_version(system.root, device.driver or "amdgpu"),
+            "pci_id": _pci_id(device),
+            "pci_bus": device.bus,
+        }
+        known = {key: "sysfs" for key, value in {**read, **identity}.items() if value is not None}
+        if name_source:
+            known["name"] = name_source
         if processes:
             known["processes"] = "fdinfo"
         notes += self._notes(name, pools, usable, unified, processes)
@@ -139,20 +147,23 @@ class _Card:
             name=name,
             vendor="amd",
             backend=system.backend,
-            uuid=clean_text(read_text(device.folder / "unique_id")) or device.bus,
             unified_memory=unified,
-            driver=driver_version(system.root, device.driver or "amdgpu"),
-            pci_id=_pci_id(device),
-            pci_bus=device.bus,
             processes=processes,
             sources={**known, **self._sources},
+            **identity,
             **read,
         )
 
-    def _name(self) -> str:
-        """The marketing name: the driver's own, libdrm's table for device id and revision, or libdrm's."""
-        name = clean_text(read_text(self._device.folder / "product_name")) or self._name_in_table()
-        return name or self._system.library_card(self._device.bus).name or "AMD GPU"
+    def _name(self) -> tuple[str, str | None]:
+        """The marketing name and where it was read: the driver, libdrm's table for device id and revision, or
+        libdrm itself."""
+        if name := clean_text(read_text(self._device.folder / "product_name")):
+            return name, "sysfs"
+        if name := self._name_in_table() or "":
+            return name, "libdrm's amdgpu.ids"
+        if name := self._system.library_card(self._device.bus).name or "":
+            return name, "pyamdgpuinfo"
+        return "AMD GPU", None
 
     def _name_in_table(self) -> str | None:
         wanted = [text.removeprefix("0x").upper() for text in (self._device.device_id, self._device.revision)]

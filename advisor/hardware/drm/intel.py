@@ -34,6 +34,7 @@ from llmfit.advisor.units import GIB, MAX_SIZE_BYTES, MIB
 
 INTEL_VENDOR_ID = "0x8086"
 DRIVERS = ("i915", "xe")
+UNNAMED = "Intel GPU"
 INTEGRATED_BUS = "0000:00:02.0"
 """Where every integrated Intel GPU sits, and no card (nvtop, src/extract_gpuinfo_intel.c)."""
 SMALLEST_WINDOW_BYTES = GIB
@@ -88,7 +89,15 @@ class IntelProbe:
             "pcie_width": link.width if link else None,
             "pcie_max_width": link.max_width if link else None,
         }
-        sources = {key: "sysfs" for key, value in read.items() if value is not None}
+        identity: dict[str, Any] = {
+            "uuid": device.bus,
+            "driver": driver_version(self._root, driver),
+            "pci_id": device.pci_id,
+            "pci_bus": device.bus,
+        }
+        sources = {key: "sysfs" for key, value in {**read, **identity}.items() if value is not None}
+        if name != UNNAMED:
+            sources["name"] = "pci.ids"
         if memory.total_bytes is not None:
             sources["vram_total_bytes"] = memory.source
         if memory.free_bytes is not None:
@@ -100,13 +109,10 @@ class IntelProbe:
             name=name,
             vendor="intel",
             backend="vulkan",
-            uuid=device.bus,
             unified_memory=unified,
-            driver=driver_version(self._root, driver),
-            pci_id=device.pci_id,
-            pci_bus=device.bus,
             processes=processes,
             sources=sources,
+            **identity,
             **read,
         )
 
@@ -180,4 +186,4 @@ def _name(root: Path, device: DisplayDevice) -> str:
             name = clean_text((sold_as or found)[1])
             if name:
                 return name if name.startswith("Intel") else f"Intel {name}"
-    return "Intel GPU"
+    return UNNAMED

@@ -96,6 +96,7 @@ class AppleProbe:
             "vram_total_bytes": source if total is not None else None,
             "gpu_cores": "ioreg gpu-core-count" if registry.cores is not None else None,
             "driver": "sysctl kern.osproductversion" if version else None,
+            "name": "sysctl machdep.cpu.brand_string" if name and name != registry.name else None,
         }
         gpu = Gpu(
             index=0,

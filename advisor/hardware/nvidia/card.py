@@ -50,6 +50,8 @@ def read_card(handle: Handle, number: int, driver: str | None, *, sliced: bool =
     sources = {key: "nvml" for key, value in read.items() if value is not None}
     if "bandwidth_bytes_per_s" in sources:
         sources["bandwidth_bytes_per_s"] = "nvml (memory clock × bus width)"
+    told = {"name": name != UNNAMED, "uuid": uuid, "driver": driver}
+    sources |= {field: "nvml" for field, value in told.items() if value}
     gpu = Gpu(
         index=number,
         name=name,

@@ -238,7 +238,7 @@ def test_missing_files_are_unknown(tree: Tree) -> None:
         None,
     )
     assert (gpu.pci_id, gpu.pci_bus, gpu.pcie_width, gpu.uuid) == (None, None, None, None)
-    assert gpu.sources == {}
+    assert gpu.sources == {"driver": "sysfs"}
     assert findings.notes == ("AMD GPU: the driver does not tell the size of its memory.",)
 
 
