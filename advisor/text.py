@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
+MAX_TEXT_LENGTH = 120
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi, zero width), surrogate, private, unassigned, line and paragraph separators."""
 
@@ -29,3 +30,12 @@ def _visible(character: str) -> str:
     if unicodedata.category(character) in _UNSAFE_CATEGORIES:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def clean_text(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
+    """``text`` from a driver or file as a value to keep: one line, printable, not endless.
+
+    Where ``printable`` shows what is wrong with a text, this leaves it out.
+    """
+    kept = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(kept.split())[:max_length]

@@ -6,8 +6,8 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmfit.advisor.hardware.diagnosis.diagnose import diagnose, server_problem
-from llmfit.advisor.hardware.diagnosis.findings import PROBLEM, WARNING, Finding, Surroundings
+from llmfit.advisor.diagnosis.diagnose import diagnose, server_problem
+from llmfit.advisor.diagnosis.findings import PROBLEM, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import Disk, Gpu, LlamaServer, Machine, Memory
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, format_gib

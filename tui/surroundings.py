@@ -11,8 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from llmfit import __version__
-from llmfit.advisor.hardware.bandwidth.remembered import data_folder
-from llmfit.advisor.hardware.diagnosis.findings import (
+from llmfit.advisor.diagnosis.findings import (
     DeviceFile,
     Folder,
     ModelFiles,
@@ -20,10 +19,10 @@ from llmfit.advisor.hardware.diagnosis.findings import (
     Surroundings,
     Terminal,
 )
-from llmfit.advisor.hardware.findings import clean_text
+from llmfit.advisor.hardware.bandwidth.remembered import data_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.server.find import embedded_server, path_server
-from llmfit.advisor.text import printable
+from llmfit.advisor.text import clean_text, printable
 from llmfit.catalog.overlay import overlay, overlay_folder
 from llmfit.tui.config import cache_folder, config_path, user_config
 from llmfit.tui.llama_servers import ServerDevices

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Memory
 
-MAX_TEXT_LENGTH = 120
-
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -35,9 +33,3 @@ class Probe(Protocol):
     def subject(self) -> str: ...
 
     def read(self) -> Findings: ...
-
-
-def clean_text(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
-    """``text`` from a driver or file, safe for a terminal: one line, printable, not endless."""
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.split())[:max_length]

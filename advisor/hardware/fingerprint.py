@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB
 
 

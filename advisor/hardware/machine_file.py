@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import (
     Cpu,
     Disk,
@@ -20,6 +19,7 @@ from llmfit.advisor.hardware.machine import (
     Partition,
     VramProcess,
 )
+from llmfit.advisor.text import clean_text
 
 SCHEMA = "llmfit.hardware/1"
 MAX_FILE_BYTES = 4 * 2**20

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import MAX_GPUS
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
 MAX_NOTE_LENGTH = 500

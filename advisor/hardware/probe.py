@@ -16,11 +16,12 @@ from llmfit.advisor.hardware.catalog_facts import (
 )
 from llmfit.advisor.hardware.drm.amd import AmdProbe
 from llmfit.advisor.hardware.drm.intel import IntelProbe
-from llmfit.advisor.hardware.findings import Findings, Probe, clean_text
+from llmfit.advisor.hardware.findings import Findings, Probe
 from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.mac.apple import AppleProbe
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
+from llmfit.advisor.text import clean_text
 
 PROBE_TIMEOUT_S = 2.0
 """A driver that hangs must not hang llmfit: after this long its part of the machine stays unknown."""

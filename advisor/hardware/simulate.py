@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import MAX_GPUS, Cpu, Gpu, GpuFacts, GpuLookup, Machine, Memory
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GB, GIB, MIB, format_gib, parse_size
 
 DEFAULT_RAM_BYTES = 64 * GIB

@@ -10,7 +10,7 @@ import re
 import signal
 from dataclasses import dataclass, field
 
-from llmfit.advisor.hardware.findings import clean_text
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MIB
 
 MAX_DEVICES = 64

@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.server.answers import MAX_BUILD, MAX_DEVICES, ServerDevice
+from llmfit.advisor.text import clean_text
 
 FILE_NAME = "llama-servers.json"
 FORMAT = 1

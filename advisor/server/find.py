@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import LlamaServer, Machine
+from llmfit.advisor.text import clean_text
 
 PROGRAM = "llama-server"
 SERVER_VARIABLE = "LLMFIT_LLAMA_SERVER"

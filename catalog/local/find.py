@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
-from llmfit.advisor.text import printable
+from llmfit.advisor.text import clean_text, printable
 from llmfit.catalog.local.header_cache import HeaderCache, cache_file
 from llmfit.catalog.local.header_reader import read_summary
 from llmfit.catalog.local.header_summary import HALF_DOWNLOADED, HeaderSummary

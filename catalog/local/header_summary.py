@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.model.architectures import ARCHITECTURES, NOT_MODELLED
 from llmfit.advisor.model.gguf import GgufHeader
 from llmfit.advisor.model.tensor_names import INPUT_EMBEDDING, block_of
 from llmfit.advisor.model.tensors import Tensor
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GB, pad
 from llmfit.catalog.local.local_model import ADAPTER, MODEL, OTHER, PROJECTOR
 

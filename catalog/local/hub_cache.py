@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.model.gguf import MAGIC
+from llmfit.advisor.text import clean_text
 from llmfit.catalog.local.header_summary import HALF_DOWNLOADED
 from llmfit.catalog.local.walk import Found, Walk, models_of, stamp
 

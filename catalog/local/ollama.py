@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
-from llmfit.advisor.text import printable
+from llmfit.advisor.text import clean_text, printable
 from llmfit.catalog.local.header_cache import FileStamp
 from llmfit.catalog.local.header_summary import HALF_DOWNLOADED, half_downloaded
 from llmfit.catalog.local.walk import NOWHERE, Found, Walk, stamp

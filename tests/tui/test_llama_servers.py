@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmfit.advisor.hardware.diagnosis.diagnose import server_problem
+from llmfit.advisor.diagnosis.diagnose import server_problem
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.server import find as llama_server
 from llmfit.tui.config import CACHE_VARIABLE, CONFIG_VARIABLE, user_config

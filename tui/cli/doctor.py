@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from llmfit import __version__
-from llmfit.advisor.hardware.diagnosis.diagnose import count_levels, diagnose
-from llmfit.advisor.hardware.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Level
+from llmfit.advisor.diagnosis.diagnose import count_levels, diagnose
+from llmfit.advisor.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Level
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.text import printable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from llmfit.advisor.hardware.diagnosis.diagnose import server_problem
+from llmfit.advisor.diagnosis.diagnose import server_problem
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_gib

@@ -59,7 +59,7 @@ def loud_problems(machine: Machine, probe_problem: str) -> list[tuple[str, ...]]
 
     A llama-server that uses no card of this machine makes every answer on the screen worthless.
     """
-    from llmfit.advisor.hardware.diagnosis.diagnose import server_problem
+    from llmfit.advisor.diagnosis.diagnose import server_problem
 
     loud: list[tuple[str, ...]] = []
     found = server_problem(machine)

@@ -26,8 +26,9 @@ from llmfit.advisor.hardware.drm.sysfs import (
     read_text,
     read_watts,
 )
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MIB, format_gib
 
 AMD_VENDOR_ID = "0x1002"

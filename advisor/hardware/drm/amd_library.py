@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from llmfit.advisor.hardware.findings import clean_text
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
 

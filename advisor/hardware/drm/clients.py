@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from llmfit.advisor.hardware.drm.sysfs import read_text
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import VramProcess
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB, KIB, MAX_SIZE_BYTES, MIB
 
 MAX_FILES_PER_PROCESS = 4096

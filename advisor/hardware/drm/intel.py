@@ -27,9 +27,10 @@ from llmfit.advisor.hardware.drm.sysfs import (
     read_text,
     read_watts,
 )
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
 from llmfit.advisor.hardware.unified import intel_share_of_ram
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB, MAX_SIZE_BYTES, MIB
 
 INTEL_VENDOR_ID = "0x8086"

@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.host.cgroup import read_cgroup_memory
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import KIB, MAX_SIZE_BYTES
 
 MAX_FILE_BYTES = 64 * KIB

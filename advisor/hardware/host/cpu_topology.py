@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.small_files import parse_cpu_list, read_int, read_text
+from llmfit.advisor.text import clean_text
 
 CAPACITY_GAP = 1.2
 """Cores whose capacity differs by less are of one kind: GB10 and Snapdragon X clock equal cores apart."""

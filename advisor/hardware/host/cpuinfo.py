@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.small_files import read_text
+from llmfit.advisor.text import clean_text
 
 _MAX_CPUINFO_BYTES = 2**23
 _MAX_CPUINFO_LINES = 2**17

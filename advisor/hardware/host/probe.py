@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.host.cgroup import read_cgroup_cpus, read_cgroup_memory, read_cgroup_swap
 from llmfit.advisor.hardware.host.cpu_topology import (
     cores_from_sysfs,
@@ -22,6 +22,7 @@ from llmfit.advisor.hardware.host.cpuinfo import CpuInfo, read_cpuinfo
 from llmfit.advisor.hardware.host.meminfo import MemInfo, read_meminfo
 from llmfit.advisor.hardware.host.ram_modules import RamModules, read_ram_modules
 from llmfit.advisor.hardware.machine import Cpu, Memory
+from llmfit.advisor.text import clean_text
 
 
 class HostProbe:

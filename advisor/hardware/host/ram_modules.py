@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.host.smbios import (
     MAX_MODULES,
     MAX_TABLE_BYTES,
@@ -20,6 +19,7 @@ from llmfit.advisor.hardware.host.smbios import (
     read_memory_modules,
 )
 from llmfit.advisor.hardware.small_files import read_bytes, read_text, to_int
+from llmfit.advisor.text import clean_text
 
 _MAX_UDEV_BYTES = 2**20
 _UDEV_LINE = re.compile(r"E:MEMORY_DEVICE_(\d{1,3})_([A-Z_]+)=(.*)")

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from llmfit.advisor.hardware.findings import clean_text
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import KIB, MIB
 
 MAX_TABLE_BYTES = 2**20

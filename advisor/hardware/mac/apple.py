@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Cpu, Gpu
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MIB
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import Gpu
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
 

@@ -7,11 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.nvidia.card import read_card
 from llmfit.advisor.hardware.nvidia.device import CardLostError, Handle, NvidiaDevice
 from llmfit.advisor.hardware.nvidia.mig import is_sliced, read_slices
 from llmfit.advisor.hardware.nvidia.visible import visible_devices
+from llmfit.advisor.text import clean_text
 
 MAX_CARDS = 64
 """More than any computer has; a driver that counts more is not believed."""

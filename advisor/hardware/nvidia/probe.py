@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
+from llmfit.advisor.text import clean_text
 
 
 class NvidiaProbe:

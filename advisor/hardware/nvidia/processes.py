@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
-from llmfit.advisor.hardware.findings import clean_text
 from llmfit.advisor.hardware.machine import VramProcess
 from llmfit.advisor.hardware.nvidia.device import Handle
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
 _LISTS = (

@@ -13,10 +13,11 @@ import pytest
 from llmfit.advisor.hardware import probe as probe_module
 from llmfit.advisor.hardware.drm.amd import AmdProbe
 from llmfit.advisor.hardware.drm.intel import IntelProbe
-from llmfit.advisor.hardware.findings import Findings, clean_text
+from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, Memory
 from llmfit.advisor.hardware.machine_file import machine_from_json, machine_to_json
 from llmfit.advisor.hardware.probe import detect_machine
+from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB
 from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 

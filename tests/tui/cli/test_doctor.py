@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmfit.advisor.hardware.diagnosis.findings import OK, PROBLEM, Finding
+from llmfit.advisor.diagnosis.findings import OK, PROBLEM, Finding
 from llmfit.advisor.server import find as llama_server
 from llmfit.tui import surroundings
 from llmfit.tui.cli.doctor import MARKS, finding_lines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llmfit.advisor.hardware.diagnosis.findings import (
+from llmfit.advisor.diagnosis.findings import (
     NOTE,
     OK,
     PROBLEM,
@@ -19,13 +19,13 @@ from llmfit.advisor.hardware.diagnosis.findings import (
     Surroundings,
     Terminal,
 )
-from llmfit.advisor.hardware.diagnosis.machine import (
+from llmfit.advisor.diagnosis.machine import (
     cpu_findings,
     disk_findings,
     gpu_findings,
     ram_findings,
 )
-from llmfit.advisor.hardware.diagnosis.server import server_findings, server_problem
+from llmfit.advisor.diagnosis.server import server_findings, server_problem
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.units import format_gib
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from llmfit.advisor.hardware.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Surroundings
+from llmfit.advisor.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import LlamaServer, Machine
 from llmfit.advisor.server.answers import ServerDevice
 from llmfit.advisor.server.backend import SOURCE, same_card, title

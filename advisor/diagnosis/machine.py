@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmfit.advisor.hardware.diagnosis.findings import NOTE, OK, WARNING, Finding, Surroundings
+from llmfit.advisor.diagnosis.findings import NOTE, OK, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import Gpu, Machine, Memory
 from llmfit.advisor.server.backend import title
 from llmfit.advisor.units import GB, GIB, format_gib

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmfit.advisor.hardware.diagnosis.diagnose import count_levels, diagnose, server_problem
-from llmfit.advisor.hardware.diagnosis.findings import (
+from llmfit.advisor.diagnosis.diagnose import count_levels, diagnose, server_problem
+from llmfit.advisor.diagnosis.findings import (
     NOTE,
     OK,
     PROBLEM,
