@@ -15,6 +15,9 @@ from llmfit.advisor.hardware.small_files import read_int, read_text, to_int
 
 _MAX_MOUNTINFO_BYTES = 2**20
 _MAX_DEPTH = 32
+_NO_LIMIT_BYTES = 2**62
+"""Version 1 writes a missing limit as the largest number of whole pages below 2**63 (PAGE_COUNTER_MAX,
+include/linux/page_counter.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,11 @@ def _tightest(found: list[tuple[int, int | None]]) -> CgroupMemory:
 
 
 def _difference(group: Path, whole: str, part: str) -> int | None:
+    """``None`` also where the whole has no limit: less a part that has none, it would be 0."""
     both, one = read_int(group / whole), read_int(group / part)
-    return max(0, both - one) if both is not None and one is not None else None
+    if both is None or one is None or both >= _NO_LIMIT_BYTES:
+        return None
+    return max(0, both - one)
 
 
 def _groups(root: Path, controller: str) -> Iterator[tuple[Path, int]]:

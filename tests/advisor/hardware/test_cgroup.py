@@ -20,6 +20,7 @@ from llmfit.advisor.units import GIB, MIB
 Tree = Callable[[Mapping[str, str | bytes]], Path]
 TOTAL = 64 * GIB
 V1_NONE = "9223372036854771712"
+V1_NONE_64K_PAGES = "9223372036854710272"
 HYBRID = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
@@ -308,6 +309,19 @@ def test_cgroup_cpus(tree: Tree, files: dict[str, str | bytes], cpus: float | No
                 "sys/fs/cgroup/memory/memory.memsw.limit_in_bytes": V1_NONE,
             },
             CgroupMemory(None, None),
+        ),
+        *(
+            (
+                {
+                    "proc/self/cgroup": "4:memory:/\n",
+                    "sys/fs/cgroup/memory/memory.limit_in_bytes": unlimited,
+                    "sys/fs/cgroup/memory/memory.memsw.limit_in_bytes": unlimited,
+                    "sys/fs/cgroup/memory/memory.usage_in_bytes": str(GIB),
+                    "sys/fs/cgroup/memory/memory.memsw.usage_in_bytes": str(GIB),
+                },
+                CgroupMemory(None, None),
+            )
+            for unlimited in (V1_NONE, V1_NONE_64K_PAGES)
         ),
     ],
 )
