@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from llmfit.advisor.units import MAX_SIZE_BYTES
+
 MAX_BYTES = 2**16
-"""Files of /proc and /sys with one value or one short table are far below this."""
+"""Files of /proc and /sys with one value or one short table are far below this (an attribute of sysfs is one
+page), and so is libdrm's table amdgpu.ids."""
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -24,6 +27,12 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
 def read_int(path: Path) -> int | None:
     """A file with one decimal number; ``None`` for anything else (``max``)."""
     return to_int(read_text(path))
+
+
+def read_number(path: Path, most: int = MAX_SIZE_BYTES) -> int | None:
+    """A whole number from 0 to ``most``; anything else is unknown."""
+    number = read_int(path)
+    return number if number is not None and 0 <= number <= most else None
 
 
 def to_int(text: str) -> int | None:

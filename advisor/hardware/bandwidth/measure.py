@@ -18,6 +18,7 @@ from typing import Protocol
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Cpu, Memory
+from llmfit.advisor.hardware.small_files import read_text
 from llmfit.advisor.units import GB, MIB, format_gib
 
 WHAT = "the RAM's bandwidth"
@@ -64,7 +65,7 @@ class BandwidthMeasurement:
 
 
 class Team(Protocol):
-    """What measures: see ram_reader.ReaderTeam, and the tests."""
+    """What measures: see reader.ReaderTeam, and the tests."""
 
     @property
     def cached_bytes_per_s(self) -> float: ...
@@ -244,10 +245,10 @@ def last_level_cache_bytes(root: Path) -> int | None:
     caches: dict[tuple[int, str], int] = {}
     for folder in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cache/index[0-9]*"):
         number = int("".join(filter(str.isdigit, folder.parts[-3])))
-        size = _CACHE_SIZE.fullmatch(_text(folder / "size"))
-        level = _text(folder / "level")
+        size = _CACHE_SIZE.fullmatch(read_text(folder / "size"))
+        level = read_text(folder / "level")
         if size and level.isdecimal() and (not usable or number in usable):
-            shared = _text(folder / "shared_cpu_list") or folder.parts[-3]
+            shared = read_text(folder / "shared_cpu_list") or folder.parts[-3]
             caches[int(level), shared] = int(size[1]) * _UNITS[size[2]]
     last = max((level for level, _ in caches), default=0)
     return sum(size for (level, _), size in caches.items() if level == last) or None
@@ -269,7 +270,7 @@ def cpus_to_pin(n_threads: int, usable: Sequence[int], root: Path = Path("/")) -
         return tuple(usable)
     firsts: dict[str, int] = {}
     for cpu in usable:
-        siblings = _text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = read_text(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         firsts.setdefault(siblings or str(cpu), cpu)
     return tuple(firsts.values()) if len(firsts) == n_threads else ()
 
@@ -280,12 +281,6 @@ def usable_cpus() -> tuple[int, ...]:
         with suppress(OSError):
             return tuple(sorted(os.sched_getaffinity(0)))
     return ()
-
-
-def _text(path: Path) -> str:
-    with suppress(OSError, UnicodeDecodeError):
-        return path.read_text().strip()
-    return ""
 
 
 class OtherPrograms:

@@ -6,7 +6,6 @@ Sizes, power and PCI facts: Linux, Documentation/gpu/amdgpu/driver-misc.rst and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,13 @@ from llmfit.advisor.hardware.drm.sysfs import (
     SystemRam,
     display_devices,
     driver_version,
-    read_number,
     read_pcie_link,
     read_system_ram,
-    read_text,
     read_watts,
 )
 from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
+from llmfit.advisor.hardware.small_files import read_bytes, read_number, read_text
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MIB, format_gib
 
@@ -250,10 +248,9 @@ def _is_apu(device: DisplayDevice) -> bool:
     GTT (Linux, gmc_v9_0_mc_init: "Set mc_vram_size = 0 for APP APU"). With its HBM set aside by the firmware
     it shows VRAM, and is a card.
     """
-    with suppress(OSError), (device.folder / "gpu_metrics").open("rb") as file:
-        header = file.read(4)
-        if len(header) == 4 and header[2] in APU_METRICS_REVISIONS:
-            return True
+    header = read_bytes(device.folder / "gpu_metrics", 4)
+    if len(header) == 4 and header[2] in APU_METRICS_REVISIONS:
+        return True
     vram, gtt = (read_number(device.folder / f"mem_info_{kind}_total") for kind in ("vram", "gtt"))
     return vram == 0 and bool(gtt)
 

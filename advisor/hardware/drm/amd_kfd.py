@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.hardware.drm.sysfs import read_number, read_text
+from llmfit.advisor.hardware.small_files import read_number, read_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
 _VIDEO_HEAPS = (1, 2)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from llmfit.advisor.hardware.drm.sysfs import read_text
 from llmfit.advisor.hardware.machine import VramProcess
+from llmfit.advisor.hardware.small_files import read_text
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB, KIB, MAX_SIZE_BYTES, MIB
 

@@ -21,14 +21,13 @@ from llmfit.advisor.hardware.drm.sysfs import (
     SystemRam,
     display_devices,
     driver_version,
-    read_number,
     read_pcie_link,
     read_system_ram,
-    read_text,
     read_watts,
 )
 from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Gpu, VramProcess
+from llmfit.advisor.hardware.small_files import read_number, read_text
 from llmfit.advisor.hardware.unified import intel_share_of_ram
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB, MAX_SIZE_BYTES, MIB

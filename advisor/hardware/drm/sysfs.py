@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmfit.advisor.hardware.host.cgroup import read_cgroup_memory
+from llmfit.advisor.hardware.host.meminfo import read_meminfo
+from llmfit.advisor.hardware.small_files import read_number, read_text
 from llmfit.advisor.text import clean_text
-from llmfit.advisor.units import KIB, MAX_SIZE_BYTES
 
-MAX_FILE_BYTES = 64 * KIB
-"""An attribute of sysfs is one page; /proc/meminfo and amdgpu.ids stay below this, too."""
 MOST_WATTS = 10_000
-_DIGITS = re.compile(r"[0-9]{1,19}")
 _NODE = re.compile(r"(?:card|renderD)[0-9]{1,5}")
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
@@ -66,22 +64,6 @@ class SystemRam:
 
     total_bytes: int | None
     available_bytes: int | None
-
-
-def read_text(path: Path, most_bytes: int = MAX_FILE_BYTES) -> str:
-    """The start of a file without surrounding space; empty where it cannot be read."""
-    with suppress(OSError, ValueError), path.open("rb") as file:
-        return file.read(most_bytes).decode(errors="replace").strip()
-    return ""
-
-
-def read_number(path: Path, most: int = MAX_SIZE_BYTES) -> int | None:
-    """A whole number from 0 to ``most``; anything else is unknown."""
-    text = read_text(path)
-    if _DIGITS.fullmatch(text) is None:
-        return None
-    number = int(text)
-    return number if number <= most else None
 
 
 def display_devices(root: Path) -> list[DisplayDevice]:
@@ -165,15 +147,12 @@ def _monitors(folder: Path) -> Iterator[Path]:
 
 
 def read_system_ram(root: Path) -> SystemRam:
-    """``MemTotal`` and ``MemAvailable`` of /proc/meminfo, the latter within the limits of control groups."""
-    text = read_text(root / "proc/meminfo")
-    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s+([0-9]{1,15}) kB$", text, re.MULTILINE))
-    total, available = (
-        int(found[key]) * KIB if key in found else None for key in ("MemTotal", "MemAvailable")
-    )
-    group = read_cgroup_memory(root, total or MAX_SIZE_BYTES)
-    left = [size for size in (available, group.limit_bytes, group.available_bytes) if size is not None]
-    return SystemRam(total, min(left, default=None))
+    """As HostProbe reads them: total and available of /proc/meminfo, the latter within the limits of control
+    groups."""
+    ram = read_meminfo(root)
+    if ram is None:
+        return SystemRam(None, None)
+    return SystemRam(ram.total_bytes, read_cgroup_memory(root, ram.total_bytes).bound(ram.available_bytes))
 
 
 def driver_version(root: Path, driver: str) -> str:

@@ -27,6 +27,11 @@ class CgroupMemory:
     limit_bytes: int | None
     available_bytes: int | None
 
+    def bound(self, free_bytes: int | None) -> int | None:
+        """What this process may take of ``free_bytes`` that the system has."""
+        known = [size for size in (free_bytes, self.limit_bytes, self.available_bytes) if size is not None]
+        return min(known, default=None)
+
 
 def read_cgroup_memory(root: Path, total_bytes: int) -> CgroupMemory:
     """The memory limit of the control group of this process and of all groups above it.

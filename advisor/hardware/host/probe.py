@@ -52,7 +52,7 @@ class HostProbe:
         notes.extend(modules.notes)
         return Memory(
             total_bytes=ram.total_bytes,
-            available_bytes=_smallest(ram.available_bytes, group.limit_bytes, group.available_bytes),
+            available_bytes=group.bound(ram.available_bytes),
             limit_bytes=group.limit_bytes,
             bandwidth_bytes_per_s=modules.peak_bandwidth_bytes_per_s,
             bandwidth_source=modules.bandwidth_source,
@@ -61,7 +61,7 @@ class HostProbe:
             channels=modules.channels,
             transfer_rate_mt_s=modules.transfer_rate_mt_s,
             swap_total_bytes=_smallest(ram.swap_total_bytes, swap.limit_bytes),
-            swap_free_bytes=_smallest(ram.swap_free_bytes, swap.limit_bytes, swap.available_bytes),
+            swap_free_bytes=swap.bound(ram.swap_free_bytes),
         )
 
     def _cpu(self, info: CpuInfo, notes: list[str]) -> Cpu:

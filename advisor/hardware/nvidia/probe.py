@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmfit.advisor.hardware.findings import Findings
+from llmfit.advisor.hardware.small_files import read_bytes
 from llmfit.advisor.text import clean_text
 
 
@@ -62,6 +63,4 @@ def _why_no_driver(nvml: Any, error: Any, root: Path) -> tuple[str, ...]:
 
 def _is_jetson(root: Path) -> bool:
     """The device tree names the chip: ``nvidia,tegra234`` (Linux: arch/arm64/boot/dts/nvidia)."""
-    with suppress(OSError):
-        return b"nvidia,tegra" in (root / "proc/device-tree/compatible").read_bytes()[:4096]
-    return False
+    return b"nvidia,tegra" in read_bytes(root / "proc/device-tree/compatible", 4096)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tracemalloc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+import pynvml
 import pytest
 
 from llmfit.advisor.hardware.machine import MAX_GPUS, Machine
+from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
 from llmfit.advisor.units import MIB
 
 Detect = Callable[..., Machine]
@@ -260,6 +263,26 @@ def test_different_cards_come_with_the_order_of_cuda(seen: Mapping[str, Machine]
 def test_a_card_that_is_hidden_from_cuda_is_left_out(seen: Mapping[str, Machine]) -> None:
     (card,) = seen["second"].gpus
     assert (card.index, card.pci_bus) == (0, "0000:02:00.0")
+
+
+def test_an_endless_device_tree_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", absent)
+    file = tmp_path / "proc/device-tree/compatible"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"nvidia,p3737-0000+p3701-0005\0nvidia,tegra234\0")
+    os.truncate(file, 64 * MIB)
+    tracemalloc.start()
+    try:
+        (note,) = NvidiaProbe({}, tmp_path).read().notes
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert note.startswith("This is an NVIDIA Jetson")
 
 
 @pytest.mark.parametrize("scenario", ["hang", "hang_init"])

@@ -16,12 +16,12 @@ from llmfit.advisor.hardware.drm.clients import read_drm_clients
 from llmfit.advisor.hardware.drm.sysfs import (
     display_devices,
     driver_version,
-    read_number,
     read_pcie_link,
     read_system_ram,
-    read_text,
 )
+from llmfit.advisor.hardware.host.meminfo import read_meminfo
 from llmfit.advisor.hardware.machine import VramProcess
+from llmfit.advisor.hardware.small_files import read_number, read_text
 from llmfit.advisor.units import GIB, KIB, MIB
 
 Tree = Callable[[Mapping[str, str | bytes]], Path]
@@ -44,7 +44,7 @@ def test_a_number_is_digits_or_unknown(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.getbasetemp() / "number"
     path.write_text(text, encoding="utf-8", errors="replace")
     number = read_number(path)
-    assert number is None or (0 <= number <= 2**50 and str(number) == (text.strip().lstrip("0") or "0"))
+    assert number is None or (0 <= number <= 2**50 and number == int(text))
 
 
 def test_a_card_with_two_nodes_and_links_in_a_circle(tree: Tree) -> None:
@@ -94,6 +94,27 @@ def test_ram_with_and_without_a_limit(tree: Tree) -> None:
     tree({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": f"{2 * GIB}\n"})
     assert read_system_ram(root).available_bytes == 2 * GIB
     assert read_system_ram(root / "missing").total_bytes is None
+
+
+@pytest.mark.parametrize(
+    "meminfo",
+    [
+        "MemTotal: 8388608 kB\nMemAvailable: 6291456 kB\n",
+        "MemTotal: 8388608 kB\nMemAvailable: 9000000 kB\n",  # a container's lxcfs may say so
+        "MemTotal: 8388608 kB\n",
+        "MemTotal: 0 kB\nMemAvailable: 0 kB\n",
+        "MemTotal: lots\nMemAvailable: 1 kB\n",
+    ],
+)
+def test_a_gpu_counts_the_ram_as_the_host_does(tree: Tree, meminfo: str) -> None:
+    root = tree({"proc/meminfo": meminfo, "sys/fs/cgroup/memory.max": f"{7 * GIB}\n"})
+    ram = read_system_ram(root)
+    host = read_meminfo(root)
+    if host is None:
+        assert (ram.total_bytes, ram.available_bytes) == (None, None)
+    else:
+        assert ram.total_bytes == host.total_bytes == 8 * GIB
+        assert ram.available_bytes == min(7 * GIB, host.available_bytes)
 
 
 def program(root: Path, pid: int, files: Mapping[int, tuple[str, str]], name: str = "prog") -> None:
