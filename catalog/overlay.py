@@ -6,20 +6,20 @@ in ``Overlay.problems``, and the rest counts. Of two lines with one id the later
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmfit.advisor.folders import CATALOG_VARIABLE as FOLDER_VARIABLE
+from llmfit.advisor.folders import catalog_folder as overlay_folder
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import MIB
 
 if TYPE_CHECKING:
     from llmfit.catalog.loader import Row
 
-FOLDER_VARIABLE = "LLMFIT_CATALOG"
 MAX_LINE_BYTES = 4 * MIB
 """A row with the tensors of the largest model takes 100 KB."""
 MAX_FILE_BYTES = 64 * MIB
@@ -32,16 +32,6 @@ class Overlay:
     models: Mapping[str, Row]
     gpus: Mapping[str, Row]
     problems: tuple[str, ...] = ()
-
-
-def overlay_folder() -> Path:
-    """``$LLMFIT_CATALOG``, else ``catalog`` in llmfit's configuration folder. It need not exist."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    import platformdirs  # costs 10 ms: only where no folder was named
-
-    return Path(platformdirs.user_config_dir("llmfit", appauthor=False)) / "catalog"
 
 
 @cache
@@ -116,3 +106,6 @@ def _validator(kind: str) -> Callable[[bytes], Row | str]:
 
 def _shown(path: Path) -> str:
     return printable(str(path))
+
+
+__all__ = ["FOLDER_VARIABLE", "Overlay", "overlay", "overlay_folder", "read_overlay"]

@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llmfit.advisor.files import read_start
+from llmfit.advisor.folders import CACHE_VARIABLE, CONFIG_VARIABLE, cache_folder, config_path
 from llmfit.advisor.text import printable
 
-CONFIG_VARIABLE = "LLMFIT_CONFIG"
-CACHE_VARIABLE = "LLMFIT_CACHE"
 MAX_FILE_BYTES = 2**20
 MAX_PATHS = 100
 MAX_SHOWN_CHARACTERS = 60
@@ -38,29 +38,6 @@ class UserConfig:
     """What of the file could not be used, one sentence each."""
 
 
-def config_path() -> Path:
-    """``$LLMFIT_CONFIG``, else ``config.toml`` in llmfit's configuration folder. It need not exist."""
-    named = os.environ.get(CONFIG_VARIABLE)
-    if named:
-        try:
-            return Path(named).expanduser()
-        except RuntimeError:  # no such user
-            return Path(named)
-    import platformdirs  # costs 10 ms: only where no file was named
-
-    return Path(platformdirs.user_config_dir("llmfit", appauthor=False)) / "config.toml"
-
-
-def cache_folder() -> Path:
-    """``$LLMFIT_CACHE``, else llmfit's folder among the user's caches. It need not exist."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("llmfit", appauthor=False))
-
-
 @cache
 def user_config() -> UserConfig:
     """The user's settings, read once a process (``user_config.cache_clear()`` after a change)."""
@@ -68,11 +45,10 @@ def user_config() -> UserConfig:
 
 
 def read_config(path: Path, must_exist: bool = False) -> UserConfig:
-    """The settings in one file. A file that is not there is an empty one, unless it ``must_exist``."""
+    """The settings in one file. One that is not there is empty, unless it ``must_exist``; /dev/null is."""
     shown = printable(str(path))
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = b"" if str(path) == os.devnull else read_start(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return UserConfig(problems=(f"{shown}: there is no such file.",) if must_exist else ())
     except (OSError, ValueError) as error:
@@ -126,3 +102,14 @@ def _paths(value: object, key: str, folder: Path, shown: str, problems: list[str
 def _quoted(value: object) -> str:
     text = value if isinstance(value, str) else str(value)
     return f'"{printable(text, MAX_SHOWN_CHARACTERS)}"'
+
+
+__all__ = [
+    "CACHE_VARIABLE",
+    "CONFIG_VARIABLE",
+    "UserConfig",
+    "cache_folder",
+    "config_path",
+    "read_config",
+    "user_config",
+]

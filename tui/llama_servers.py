@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
+from llmfit.advisor.folders import cache_folder, home_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.server.answers import ServerDevice
 from llmfit.advisor.server.ask import ask_llama_servers, surroundings_of
 from llmfit.advisor.server.backend import with_server_backends
 from llmfit.advisor.server.cache import FILE_NAME, ServerCache
 from llmfit.advisor.server.find import choose_server, configured_servers, find_llama_servers
-from llmfit.tui.config import cache_folder, user_config
+from llmfit.tui.config import user_config
 
 ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
 """Devices in full by the path of the llama-server that offers them."""
@@ -29,14 +29,6 @@ def with_llama_servers(machine: Machine) -> Machine:
 def ask_afresh(machine: Machine) -> tuple[Machine, ServerDevices]:
     """The same with every llama-server asked now, and all devices that each of them offers."""
     return _with(machine, None)
-
-
-def home_folder() -> Path | None:
-    """``None`` where this process has none (a service)."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return None
 
 
 def _with(machine: Machine, cache: ServerCache | None) -> tuple[Machine, ServerDevices]:

@@ -7,11 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from llmfit.advisor.folders import home_folder
 from llmfit.advisor.hardware.host.disks import read_disks
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.catalog.local.stores import searches
 from llmfit.tui.config import user_config
-from llmfit.tui.llama_servers import home_folder
 
 
 def with_model_disks(machine: Machine) -> Machine:

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from llmfit.advisor.files import read_start
 from llmfit.advisor.server.answers import MAX_BUILD, MAX_DEVICES, ServerDevice
 from llmfit.advisor.text import clean_text
 
@@ -119,8 +120,7 @@ def _parts(folder: Path) -> list[tuple[str, int, int]]:
 
 def _read(path: Path) -> dict[str, Remembered]:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_start(path, MAX_FILE_BYTES + 1)
         document = json.loads(content) if len(content) <= MAX_FILE_BYTES else None
     except (OSError, ValueError, RecursionError):
         return {}

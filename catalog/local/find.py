@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llmfit.advisor.folders import home_folder
 from llmfit.advisor.text import clean_text, printable
 from llmfit.catalog.local.header_cache import HeaderCache, cache_file
 from llmfit.catalog.local.header_reader import read_summary
@@ -92,7 +93,7 @@ def find_local_models(
     """
     environ = os.environ if environ is None else environ
     cache = HeaderCache(cache_file(environ))
-    wanted = searches(folders, environ, _home() if home is None else home, sys.platform, root)
+    wanted = searches(folders, environ, home_folder() if home is None else home, sys.platform, root)
     looks = [_Look(search, cache) for search in wanted]
     threads = [threading.Thread(target=look.run, daemon=True) for look in looks]
     for thread in threads:
@@ -117,13 +118,6 @@ def models_by_id(models: LocalModels) -> Mapping[tuple[str, str], LocalModel]:
         if model.kind == MODEL:
             chosen.setdefault((str(model.model_id), str(model.quantization)), model)
     return chosen
-
-
-def _home() -> Path | None:
-    try:
-        return Path.home()
-    except RuntimeError:
-        return None
 
 
 def _wait(look: _Look, thread: threading.Thread) -> None:

@@ -1,7 +1,7 @@
 """Summaries of headers, remembered by path, size and time of change: a second look costs next to nothing.
 
 One JSON file in llmfit's cache folder, replaced as a whole. A file that cannot be read, of another version or
-of another program is begun anew: it holds nothing that the model files do not say.
+of another llmfit is begun anew: it holds nothing that the model files do not say.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llmfit import __version__
+from llmfit.advisor.files import read_start
+from llmfit.advisor.folders import cache_folder
 from llmfit.advisor.units import MIB
 from llmfit.catalog.local.header_summary import HeaderSummary, Number
 
-CACHE_VARIABLE = "LLMFIT_CACHE"
 FILE_NAME = "headers.json"
-VERSION = 1
-"""Raise it with every change of HeaderSummary or of what fills it."""
+VERSION = f"1 of llmfit {__version__}"
+"""Another llmfit may know more architectures, so it reads anew; raise the number with every change of
+HeaderSummary or of what fills it."""
 MAX_ENTRIES = 20_000
 MAX_FILE_BYTES = 64 * MIB
 _TEXT, _COUNT = (str, type(None)), (int, type(None))
@@ -51,16 +54,8 @@ class FileStamp:
 
 
 def cache_file(environ: Mapping[str, str]) -> Path:
-    """``$LLMFIT_CACHE/headers.json``, else in the user's cache folder. It need not exist."""
-    named = environ.get(CACHE_VARIABLE)
-    if named:
-        try:
-            return Path(named).expanduser() / FILE_NAME
-        except RuntimeError:  # no such user
-            return Path(named) / FILE_NAME
-    import platformdirs  # costs 10 ms: only where no folder was named
-
-    return Path(platformdirs.user_cache_dir("llmfit", appauthor=False)) / FILE_NAME
+    """``headers.json`` in llmfit's cache folder. It need not exist."""
+    return cache_folder(environ) / FILE_NAME
 
 
 class HeaderCache:
@@ -110,9 +105,8 @@ def _stamps(stamps: Sequence[FileStamp]) -> list[list[int]]:
 def _read(path: Path) -> dict[str, object]:
     """The entries of the file; none where it is missing, broken or of another version."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return {}
-        document = json.loads(path.read_bytes())
+        content = read_start(path, MAX_FILE_BYTES + 1)
+        document = json.loads(content) if len(content) <= MAX_FILE_BYTES else None
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(document, dict) or document.get("version") != VERSION:

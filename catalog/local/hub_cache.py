@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmfit.advisor.files import read_start
 from llmfit.advisor.model.gguf import MAGIC
 from llmfit.advisor.text import clean_text
 from llmfit.catalog.local.header_summary import HALF_DOWNLOADED
@@ -17,6 +18,8 @@ _PREFIX = "models--"
 _PARTIAL = (".incomplete", ".downloadInProgress")
 """Of huggingface_hub and of llama.cpp (common/download.cpp)."""
 _SNAPSHOT_DEPTH = 4
+MAX_REVISION_BYTES = 100
+"""Of ``refs/main``: 40 digits."""
 
 
 def models_in_hub_cache(cache: Path, walk: Walk) -> Iterator[Found]:
@@ -45,7 +48,7 @@ def _paths(repository: Path, walk: Walk) -> list[Path]:
 def _revisions(repository: Path, walk: Walk) -> list[Path]:
     """The snapshots, that of ``refs/main`` first, then the newest."""
     try:
-        main = (repository / "refs" / "main").read_text(encoding="ascii")[:100].strip()
+        main = read_start(repository / "refs" / "main", MAX_REVISION_BYTES).decode("ascii").strip()
     except (OSError, ValueError):
         main = ""
     revisions = [Path(entry.path) for entry in walk.entries(repository / "snapshots")]

@@ -117,9 +117,9 @@ def models_of(paths: list[Path], name: Callable[[Path], str] = lambda path: "") 
         else:
             key = (path.parent, split.prefix, split.count)
             splits.setdefault(key, {})[split.number] = path
-    for (folder, prefix, count), parts in splits.items():
+    for (_, prefix, count), parts in splits.items():
         first = parts[min(parts)]
-        yield _split(folder, SplitName(prefix, 1, count), parts, name(first))
+        yield _split(SplitName(prefix, 1, count), parts, name(first))
 
 
 def _single(path: Path, name: str) -> Found:
@@ -129,7 +129,7 @@ def _single(path: Path, name: str) -> Found:
     return Found((found,), name, _why_no_file(path))
 
 
-def _split(folder: Path, split: SplitName, parts: dict[int, Path], name: str) -> Found:
+def _split(split: SplitName, parts: dict[int, Path], name: str) -> Found:
     singles = [_single(parts[number], name) for number in sorted(parts)]
     stamps = tuple(single.stamps[0] for single in singles)
     problem = next((single.problem for single in singles if single.problem), None)

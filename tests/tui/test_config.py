@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,16 @@ def test_too_many_paths_are_cut(written) -> None:
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     assert "not readable: is a directory." in read_config(tmp_path).problems[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes in folders")
+def test_a_pipe_in_place_of_the_file_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "not readable: not a regular file." in read_config(tmp_path / "pipe").problems[0]
+
+
+def test_dev_null_is_an_empty_file() -> None:
+    assert read_config(Path(os.devnull), must_exist=True) == UserConfig()
 
 
 def test_a_missing_file_is_a_problem_only_where_it_was_named(

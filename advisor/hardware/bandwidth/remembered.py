@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.folders import data_folder
 from llmfit.advisor.hardware.fingerprint import machine_fingerprint
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.text import printable
@@ -24,7 +26,6 @@ from llmfit.advisor.units import GB, MIB
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
 
-FOLDER_VARIABLE = "LLMFIT_DATA"
 FILE_NAME = "ram-bandwidth.json"
 SCHEMA = "llmfit.ram-bandwidth/1"
 MAX_FILE_BYTES = MIB
@@ -56,16 +57,6 @@ class Store:
 
     machines: Mapping[str, tuple[Remembered, ...]]
     problem: str | None = None
-
-
-def data_folder() -> Path:
-    """``$LLMFIT_DATA``, else llmfit's folder for data of this user. It need not exist."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
-        return Path(os.path.expanduser(named))  # noqa: PTH111 Path raises for the home of nobody
-    import platformdirs  # costs 10 ms: only where no folder was named
-
-    return Path(platformdirs.user_data_dir("llmfit", appauthor=False))
 
 
 def with_remembered_bandwidth(machine: Machine, folder: Path | None = None) -> Machine:
@@ -112,10 +103,14 @@ def measure_and_remember(
 ) -> BandwidthMeasurement | None:
     """Measures this computer, about 3 s, and keeps the figure if it is good. ``None`` if ``stop()`` said so.
 
-    Raises LlmfitError where it cannot be measured.
+    Raises LlmfitError where it cannot be measured, and for a machine that is not this computer: the figure
+    would be kept under a name that is not its own.
     """
     from llmfit.advisor.hardware.bandwidth.measure import measure_ram_bandwidth
 
+    if machine.described_by is not None:
+        why = f"{machine.described_by} describes another machine"
+        raise LlmfitError("RAM bandwidth", why, "It measures this computer.")
     measured = measure_ram_bandwidth(machine.cpu, machine.memory, on_round, stop)
     return None if measured is None else remember(machine, measured)
 

@@ -166,6 +166,11 @@ def test_a_broken_or_hostile_file_is_ignored(tmp_path: Path, content: bytes) -> 
     assert ServerCache(path).get("/p", "k") is None
 
 
+def test_a_pipe_in_place_of_the_file_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.json")
+    assert ServerCache(tmp_path / "c.json").get("/p", "k") is None
+
+
 def test_text_of_the_file_is_cleaned(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"format": 1, "servers": {"/p": {**ENTRY, "version": "1\x1b[2J"}}}))

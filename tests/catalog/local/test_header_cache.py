@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from llmfit import __version__
 from llmfit.catalog.local import find as find_module
 from llmfit.catalog.local import header_cache
 from llmfit.catalog.local.header_cache import FILE_NAME, VERSION, FileStamp, HeaderCache, cache_file
@@ -75,14 +77,15 @@ def test_the_format_is_the_one_that_is_tested_here(disk: Disk) -> None:
     assert disk.find(path.parent).models[0].problem == "remembered"
 
 
-def _document(path: Path, version: int = VERSION, **changes: object) -> bytes:
+def _document(path: Path, version: object = VERSION, **changes: object) -> bytes:
     return json.dumps({"version": version, "models": {str(path): _entry(path, **changes)}}).encode()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": VERSION + 1},
+        {"version": f"{VERSION}0"},
+        {"version": 1},
         {"n_layer": "12"},
         {"kind": None},
         {"names": {"general.name": 7}},
@@ -104,8 +107,8 @@ def test_entries_that_make_no_sense_are_read_anew(disk: Disk, changes: dict[str,
         b"[]",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"version": 1, "models": []}',
-        b'{"version": 1, "models": {"x": 3}}',
+        json.dumps({"version": VERSION, "models": []}).encode(),
+        json.dumps({"version": VERSION, "models": {"x": 3}}).encode(),
     ],
 )
 def test_a_broken_cache_is_begun_anew(disk: Disk, reads: list[str], content: bytes) -> None:
@@ -114,6 +117,21 @@ def test_a_broken_cache_is_begun_anew(disk: Disk, reads: list[str], content: byt
     assert disk.find(path.parent).models[0].problem is None
     assert disk.find(path.parent).models[0].problem is None
     assert reads == ["a.gguf"]
+
+
+def test_another_llmfit_reads_anew(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may know the architecture that this one calls unknown."""
+    assert __version__ in VERSION
+    path = disk.write("mine/a.gguf")
+    disk.write(disk.environ["LLMFIT_CACHE"] + "/" + FILE_NAME, _document(path))
+    monkeypatch.setattr(header_cache, "VERSION", VERSION.replace(__version__, "99.0"))
+    assert disk.find(path.parent).models[0].problem is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes in folders")
+def test_a_pipe_in_place_of_the_cache_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE_NAME)
+    assert HeaderCache(tmp_path / FILE_NAME).find([_stamp("/a")]) is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(disk: Disk) -> None:

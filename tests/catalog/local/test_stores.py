@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from llmfit.advisor.files import read_start
+from llmfit.catalog.local import hub_cache
 from llmfit.catalog.local.local_model import (
     FOLDER,
     HUGGING_FACE,
@@ -73,6 +76,27 @@ def test_hugging_face_takes_the_revision_of_main(disk: Disk) -> None:
     refs.unlink()
     os.utime(old.parent, (2, 2))
     assert [model.path for model in disk.find().models] == [old]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes in folders")
+def test_hugging_face_main_is_read_only_as_far_as_a_revision_goes(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of 600 MB in its place filled the memory, a pipe would hang."""
+    new = hub_file(disk, "o/m", "b" * 40, "m.gguf", "b2")
+    main = disk.write(new.parents[2] / "refs" / "main", b"b" * 40)
+    asked: list[int] = []
+
+    def spy(path: Path, max_bytes: int) -> bytes:
+        asked.append(max_bytes)
+        return read_start(path, max_bytes)
+
+    monkeypatch.setattr(hub_cache, "read_start", spy)
+    assert [model.path for model in disk.find().models] == [new]
+    assert asked == [hub_cache.MAX_REVISION_BYTES]
+    main.unlink()
+    os.mkfifo(main)
+    assert [model.path for model in disk.find().models] == [new]
 
 
 def test_hugging_face_files_that_only_an_older_revision_has_are_still_on_the_disk(disk: Disk) -> None:
