@@ -92,7 +92,8 @@ def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Itera
     else:
         yield "No GGUF files found."
         yield from wrapped(NOTHING_FOUND.format(config=printable(str(config_path()))))
-    yield from ("Looked in:", *(f"  {printable(str(folder))}" for folder in found.folders or ("no folder",)))
+    if found.folders:
+        yield from ("Looked in:", *(f"  {printable(str(folder))}" for folder in found.folders))
 
 
 def _row(model: LocalModel) -> list[str]:

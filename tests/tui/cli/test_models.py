@@ -139,6 +139,8 @@ def test_nothing_found_says_what_to_do(run: Run, home: Path) -> None:
     assert answer.code == 0
     assert answer.out.startswith("No GGUF files found.")
     assert "--folder DIR" in answer.out and "model_folders" in answer.out
+    assert "Looked in:" not in answer.out or "  /" in answer.out
+    assert "no folder" not in answer.out
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file.gguf", "", "~nobody-of-this-name/x"])
