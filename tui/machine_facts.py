@@ -65,7 +65,7 @@ def machine_sections(machine: Machine) -> Iterator[Section]:
         yield Section(f"GPU{gpu.index} {short_gpu_name(gpu)}", tuple(card_facts(gpu)))
     yield Section("RAM", tuple(ram_facts(machine.memory)))
     yield Section("Processor", tuple(_cpu_facts(machine)))
-    if machine.llama_server is not None or machine.llama_servers or not machine.simulated:
+    if machine.llama_server is not None or machine.llama_servers or machine.described_by is None:
         yield _servers(machine)
     if machine.disks:
         yield Section("Disks where models lie", tuple(map(_disk_fact, machine.disks)))

@@ -60,13 +60,9 @@ _CONTAINER_FILES = (("run/.containerenv", "Podman"), (".dockerenv", "Docker"))
 def look_around(
     machine: Machine,
     server_devices: ServerDevices,
-    described_by: str | None = None,
     root: Path = Path("/"),
 ) -> Surroundings:
-    """Everything about this computer that decides whether llmfit and llama-server work; looks for models.
-
-    ``described_by``: the option that describes ``machine``, where that is not this computer.
-    """
+    """Everything about this computer that decides whether llmfit and llama-server work; looks for models."""
     config, environ = user_config(), os.environ
     options = (name for name in sorted(environ) if name.startswith("LLAMA_ARG_"))
     return Surroundings(
@@ -85,7 +81,6 @@ def look_around(
         has_embedded_server=embedded_server(),
         models=_models(config.model_folders),
         default_power_limits_w=_default_power_limits(machine),
-        described_by=described_by,
         config_path=_config_text(),
         config_problems=config.problems,
         catalog_problems=overlay().problems,

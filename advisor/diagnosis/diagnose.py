@@ -75,7 +75,7 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
     yield from map(_package, surroundings.packages)
     if surroundings.terminal is not None:
         yield from _terminal(surroundings.terminal)
-    described_by = surroundings.described_by
+    described_by = machine.described_by
     if described_by is not None:
         text = "described by an option: what follows of CPU, RAM and GPUs is not this computer."
         yield Finding(NOTE, "machine", text, described_by)

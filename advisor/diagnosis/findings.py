@@ -113,8 +113,6 @@ class Surroundings:
     models: ModelFiles | None = None
     default_power_limits_w: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """By ``Gpu.index``, from the catalogue."""
-    described_by: str | None = None
-    """The option that describes the machine (``--gpu``, ``--machine``); ``None``: it is this computer."""
     config_path: str = ""
     config_problems: tuple[str, ...] = ()
     catalog_problems: tuple[str, ...] = ()

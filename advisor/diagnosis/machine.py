@@ -19,7 +19,7 @@ ESTIMATED = "estimated"
 
 def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
     cpu = machine.cpu
-    if cpu.name is None and machine.simulated:
+    if cpu.name is None and machine.described_by is not None:
         return
     cores = "core count not known" if cpu.physical_cores is None else f"{cpu.physical_cores} usable cores"
     if cpu.logical_cores is not None:

@@ -57,10 +57,9 @@ def server_problem(machine: Machine) -> Finding | None:
 
 def server_findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]:
     """Every llama-server with what it offers, then what does not go together."""
-    described_by = surroundings.described_by
     servers = machine.llama_servers or ((machine.llama_server,) if machine.llama_server else ())
-    if not servers and (described_by is not None or machine.simulated):
-        yield Finding(NOTE, SUBJECT, "not looked for: the machine is described.", described_by or "--gpu")
+    if not servers and machine.described_by is not None:
+        yield Finding(NOTE, SUBJECT, "not looked for: the machine is described.", machine.described_by)
         return
     if not servers:
         yield Finding(WARNING, SUBJECT, "none was found, so no command can be run here.", "files", _GET_ONE)
@@ -119,7 +118,7 @@ def _mismatches(machine: Machine, server: LlamaServer, surroundings: Surrounding
             "Update llama.cpp.",
         )
     started = surroundings.path_server
-    if started != server.path and server.version is not None and surroundings.described_by is None:
+    if started != server.path and server.version is not None and machine.described_by is None:
         what = f"starts {started}" if started else "is not found by a shell"
         yield Finding(
             NOTE,

@@ -170,9 +170,13 @@ class Machine:
     notes: tuple[str, ...] = ()
     """What could not be read and why, one plain sentence each."""
     simulated: bool = False
+    """Some of it is stated by options, not read from a computer."""
     llama_servers: tuple[LlamaServer, ...] = ()
     """Every one that was found, ``llama_server`` among them."""
     disks: tuple[Disk, ...] = field(default=(), compare=False)
+    described_by: str | None = None
+    """The option that describes it (``--gpu``, ``--machine``): nobody looked at this computer for it, and
+    nothing on this computer is about it. ``None``: it was probed here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ _HINT = "Write one with: llmfit hardware --json."
 def machine_to_json(machine: Machine) -> dict[str, Any]:
     """The document ``llmfit.hardware/1``; the ``machine`` of every other document is the same object.
 
-    Sizes in bytes, bandwidths in bytes per second; unknown is ``None``. ``machine_from_json`` is the inverse.
+    Sizes in bytes, bandwidths in bytes per second; unknown is ``None``. ``machine_from_json`` is the inverse,
+    but for ``described_by``: who reads a document knows that it is one.
     """
     memory = machine.memory
     return {
@@ -148,7 +149,8 @@ def read_machine(path: Path) -> Machine:
 def machine_from_json(document: object, what: str = "machine") -> Machine:
     """The machine in a document ``llmfit.hardware/1``; unknown fields are ignored, missing ones are unknown.
 
-    Raises UsageError naming the first field that is wrong; ``what`` names the document in that message.
+    ``described_by`` is ``--machine`` from then on, whatever computer it was written on. Raises UsageError naming
+    the first field that is wrong; ``what`` names the document in that message.
     """
     from pydantic import ValidationError  # 110 ms: only where a machine is read
 
@@ -175,6 +177,7 @@ def machine_from_json(document: object, what: str = "machine") -> Machine:
         simulated=read.simulated,
         llama_servers=tuple(LlamaServer(**server.model_dump()) for server in read.llama_servers),
         disks=tuple(Disk(**disk.model_dump()) for disk in read.disks),
+        described_by="--machine",
     )
 
 

@@ -63,6 +63,7 @@ def simulate_machine(
         gpus=gpus,
         notes=tuple(dict.fromkeys(notes)),
         simulated=True,
+        described_by="--gpu",
     )
     return override_machine(machine, None, ram_bandwidth, vram_free)
 

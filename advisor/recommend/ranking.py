@@ -254,7 +254,7 @@ def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
     if judgement.verdict != FITS_GPU and judgement.speed is None:
         way = (
             "--ram-bandwidth states it"
-            if judgement.machine.simulated
+            if judgement.machine.described_by is not None
             else "llmfit hardware --measure finds it"
         )
         yield f"How fast it is depends on the bandwidth of the RAM, which is not known: {way}."

@@ -15,11 +15,12 @@ from dataclasses import asdict
 from llmfit import __version__
 from llmfit.advisor.diagnosis.diagnose import count_levels, diagnose
 from llmfit.advisor.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Level
+from llmfit.advisor.folders import home_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.text import printable
 from llmfit.tui.cli.output import print_json, print_lines
-from llmfit.tui.llama_servers import ServerDevices, ask_afresh, home_folder
+from llmfit.tui.llama_servers import ServerDevices, ask_afresh
 from llmfit.tui.model_disks import with_model_disks
 from llmfit.tui.privacy import Mask, user_name
 from llmfit.tui.session import machine_from
@@ -31,20 +32,17 @@ MIN_WIDTH, MAX_WIDTH = 50, 120
 MARKS: Mapping[Level, str] = {OK: "✓ ok", NOTE: "· note", WARNING: "! warning", PROBLEM: "✗ problem"}
 """A glyph and its word: never colour alone, and readable where the glyph is lost."""
 _MARK_WIDTH = max(map(len, MARKS.values()))
-_OTHER_MACHINES = ("gpu", "machine")
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Prints the findings; the exit code is 0, whatever they are: the question was answered."""
-    values = vars(parsed)
-    machine = machine_from(values)
-    described_by = next((f"--{name}" for name in _OTHER_MACHINES if values.get(name) is not None), None)
+    machine = machine_from(vars(parsed))
     devices: ServerDevices = {}
-    if described_by is None:
+    if machine.described_by is None:
         machine, devices = ask_afresh(with_model_disks(machine))
     uuids = frozenset(gpu.uuid for gpu in machine.gpus if gpu.uuid)
     mask = Mask(home_folder(), user_name(), uuids)
-    surroundings = look_around(machine, devices, described_by)
+    surroundings = look_around(machine, devices)
     findings = [_masked(finding, mask) for finding in diagnose(machine, surroundings)]
     if parsed.json:
         print_json(_document(findings, machine, mask))

@@ -130,7 +130,7 @@ class MachineScreen(FullScreen):
         if self._measuring.is_running:
             self._measuring.stop()
             self._say("Stopping the measurement…")
-        elif known is not None and known.probed.simulated:
+        elif known is not None and known.probed.described_by is not None:
             self._say("This machine is only described: the RAM of another one cannot be measured here.")
         elif known is not None:
             self._measuring.start(known.probed)

@@ -26,6 +26,8 @@ def title_text(known: KnownMachine | None, probing: bool, width: int) -> Text:
         parts.append((machine_line(known.probed), ""))
         if known.probed.simulated:
             parts.append(("simulated", "italic"))
+        elif known.probed.described_by is not None:
+            parts.append(("from a file", "italic"))
         if known.closed:
             parts.append((printable(known.closing), "bold yellow"))
     if probing:

@@ -210,6 +210,6 @@ def _host_text(machine: Machine) -> Text:
     if server is not None:
         build = f" b{server.build}" if server.build else ""
         host.append(f" · llama-server{build} {printable(' '.join(server.backends))}".rstrip(), "dim")
-    elif not machine.simulated:
+    elif machine.described_by is None:
         host.append(" · no llama-server found", "dim")
     return host

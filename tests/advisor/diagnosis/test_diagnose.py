@@ -304,10 +304,9 @@ def test_the_shell_starts_another_one() -> None:
 
 
 def test_a_described_machine_has_nothing_of_this_computer() -> None:
-    machine = replace(SOUND, simulated=True, llama_server=None, llama_servers=())
+    machine = replace(SOUND, simulated=True, described_by="--gpu", llama_server=None, llama_servers=())
     around = replace(
         AROUND,
-        described_by="--gpu",
         variables={"CUDA_VISIBLE_DEVICES": "0"},
         device_files=(DeviceFile("/dev/kfd", False, "render"),),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,7 @@ def test_one_card(lookup: GpuLookup) -> None:
     assert machine.memory == Memory(64 * GIB, 64 * GIB)
     assert machine.cpu == Cpu(None, None, None)
     assert (machine.os, machine.simulated, machine.notes) == ("linux", True, ())
+    assert machine.described_by == "--gpu"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +204,7 @@ def test_overriding_a_real_machine() -> None:
     assert machine.memory == Memory(128 * GIB, 128 * GIB, None, 80 * 10**9, "--ram-bandwidth")
     assert machine.gpus[0].vram_free_bytes == 9 * GIB
     assert machine.cpu == REAL.cpu
-    assert machine.simulated
+    assert machine.simulated and machine.described_by is None, "this computer, with another size of RAM"
     assert "--ram" in machine.notes[0]
 
 
@@ -248,4 +251,4 @@ def test_anything_is_a_machine_or_a_usage_error(spec: str, ram: str | None, free
         return
     assert all((gpu.vram_free_bytes or 0) <= (gpu.vram_total_bytes or 0) for gpu in machine.gpus)
     assert machine.memory.total_bytes
-    assert machine_from_json(machine_to_json(machine)) == machine
+    assert machine_from_json(machine_to_json(machine)) == replace(machine, described_by="--machine")

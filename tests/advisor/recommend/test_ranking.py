@@ -130,6 +130,17 @@ def test_a_limit_is_kept() -> None:
     assert picks("24 GB", limit=2)[0].judgement == picks("24 GB")[0].judgement
 
 
+def test_only_who_sits_at_the_machine_is_sent_to_measure_it() -> None:
+    described = machine_from({"gpu": "none", "ram": "32GiB"})
+    for machine, way in (
+        (described, "--ram-bandwidth states it"),
+        (replace(described, simulated=False, described_by="--machine"), "--ram-bandwidth states it"),
+        (replace(described, described_by=None), "--measure finds it"),
+    ):
+        first = recommendations_for(machine, "general", limit=1)[0]
+        assert [way in line for line in first.why if "bandwidth of the RAM" in line] == [True]
+
+
 def test_a_machine_that_holds_nothing_gets_nothing() -> None:
     assert recommendations_for(machine_from({"gpu": "none", "ram": "256MiB"}), "general") == ()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -24,7 +25,7 @@ FREE_GIB = 22
 
 
 def real(machine: Machine) -> Machine:
-    return replace(machine, simulated=False)
+    return replace(machine, simulated=False, described_by=None)
 
 
 def machine_screen(pilot: Pilot[object]) -> MachineScreen:
@@ -328,17 +329,24 @@ async def test_a_measurement_that_fails_says_why(advice: FakeAdvice) -> None:
         await until(pilot, lambda: "too little free RAM" in status_of(pilot))
 
 
-async def test_the_ram_of_a_described_machine_is_not_measured(advice: FakeAdvice) -> None:
+@pytest.mark.parametrize(("described_by", "title"), [("--gpu", "simulated"), ("--machine", "from a file")])
+async def test_the_ram_of_a_described_machine_is_not_measured(
+    advice: FakeAdvice, described_by: str, title: str
+) -> None:
+    simulated = described_by == "--gpu"
+    advice.known_machine = replace(two_cards(), simulated=simulated, described_by=described_by)
     async with advice.app.run_test(size=WIDE) as pilot:
         await settled(pilot)
+        assert title in text_of(screen_of(pilot), "#title")
         await pilot.press("m", "b")
         await pilot.pause()
         assert "only described" in status_of(pilot) and advice.stopped == []
+        assert "llama-server" not in facts_of(pilot) and "--measure" not in facts_of(pilot)
 
 
 async def test_a_server_without_a_gpu_is_loud_on_both_screens(advice: FakeAdvice) -> None:
     server = LlamaServer("/opt/llama-server", "b1", 11434, backends=("cpu",))
-    advice.known_machine = replace(two_cards(), llama_server=server, llama_servers=(server,), simulated=False)
+    advice.known_machine = replace(real(two_cards()), llama_server=server, llama_servers=(server,))
     for size, told in ((WIDE, "is a CPU-only build"), (SMALL, "does not use this machine's GPU: m")):
         fresh = FakeAdvice(advice.known_machine)
         async with fresh.app.run_test(size=size) as pilot:

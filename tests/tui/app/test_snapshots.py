@@ -124,8 +124,8 @@ def two_busy_cards() -> Machine:
     notes = ("The memory clock of card 1 is not told: not supported.",)
     server = LlamaServer("/opt/llama/llama-server", "b11434", 11434, ("cpu",))
     return replace(
-        two_cards(), gpus=(first, second), notes=notes, simulated=False, llama_server=server,
-        llama_servers=(server,), disks=(Disk("/data/models", 2000 * GIB, 700 * GIB),),
+        two_cards(), gpus=(first, second), notes=notes, simulated=False, described_by=None,
+        llama_server=server, llama_servers=(server,), disks=(Disk("/data/models", 2000 * GIB, 700 * GIB),),
     )  # fmt: skip
 
 

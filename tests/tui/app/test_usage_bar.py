@@ -200,11 +200,26 @@ def test_nothing_known_at_all_is_still_a_page() -> None:
 
 
 def test_remarks_come_with_their_fixes_and_all_notes() -> None:
-    noted = replace(machine(card(), notes=("one", "two")), simulated=False)
+    noted = replace(machine(card(), notes=("one", "two")), simulated=False, described_by=None)
     told = list(remarks(noted))
     assert ("·", "one") in told and ("·", "two") in told
     servers = [text for glyph, text in told if glyph == "!" and text.startswith("llama-server")]
     assert servers and "Install llama.cpp" in servers[0]
+
+
+@pytest.mark.parametrize("described_by", ["--gpu", "--machine"])
+def test_nothing_of_this_computer_is_said_of_a_machine_that_is_only_described(described_by: str) -> None:
+    """Its processor is an ARM, this one perhaps not; nobody looked for a llama-server there."""
+    arm = Machine("linux", Cpu("Neoverse N1", 4, 4, ("neon",)), Memory(GIB * 16, GIB * 8))
+    told = " ".join(text for _, text in remarks(replace(arm, described_by=described_by)))
+    assert "AVX2" not in told and "--measure" not in told and "llama-server" not in told
+    assert "bandwidth is not known" in told and "--ram-bandwidth" in told
+    described = replace(arm, described_by=described_by)
+    assert "llama-server" not in {section.title for section in machine_sections(described)}
+    assert "llama-server" not in machine_text(described, 120, 3).plain
+    here = " ".join(text for _, text in remarks(arm))
+    assert "--measure" in here and "llama-server: none was found" in here
+    assert "no llama-server found" in machine_text(arm, 120, 3).plain
 
 
 # ---------------------------------------------------------------- the headings

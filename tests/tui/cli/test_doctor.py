@@ -112,6 +112,19 @@ def test_a_simulated_machine(run, home: Path) -> None:
     assert [f["source"] for f in findings if f["subject"] == "machine"] == ["--gpu"]
 
 
+def test_a_machine_file_has_nothing_of_this_computer(run, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "arm.json"
+    cpu = {"name": "Neoverse N1", "features": ["neon"]}
+    path.write_text(json.dumps({"cpu": cpu, "ram": {"total_bytes": 2**36, "available_bytes": 2**35}}))
+    findings = run("doctor", "--machine", path, "--json").document["findings"]
+    assert [f["source"] for f in findings if f["subject"] == "machine"] == ["--machine"]
+    assert [f["text"] for f in findings if f["subject"] == "llama-server" and f["level"] != "ok"] == [
+        "not looked for: the machine is described."
+    ]
+    told = " ".join(f"{f['text']} {f['fix']}" for f in findings)
+    assert "AVX2" not in told and "--measure" not in told and "/dev/dri" not in told
+
+
 def test_llama_servers_are_asked_and_told(run, home: Path) -> None:
     write_program(home / ".local/bin/llama-server", server_script())
     write_program(home / "llama.cpp/build/bin/llama-server", "exit 1")
