@@ -13,8 +13,9 @@ from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Machine, Memory, Part
 DriverMatch = Callable[[Gpu, int | None], GpuFacts | None]
 """The row of a card that a probe found, with this much memory (system RAM for unified memory), or ``None``
 where it is unknown or could be several. A slice of a card (MIG) has the row of the whole card."""
-GENERIC_NAMES = frozenset({"AMD GPU", "Intel GPU", "NVIDIA GPU"})
+NAMELESS_AMD, NAMELESS_INTEL, NAMELESS_NVIDIA = "AMD GPU", "Intel GPU", "NVIDIA GPU"
 """What a probe writes where no driver and no table names the card."""
+_NAMELESS = frozenset({NAMELESS_AMD, NAMELESS_INTEL, NAMELESS_NVIDIA})
 BandwidthEstimate = Callable[[str, int | None], tuple[int, str] | None]
 """Vendor and memory size → the bandwidth that cards of this class have, and a sentence part that says which
 cards those are; ``None`` where too few are known."""
@@ -53,7 +54,7 @@ def add_catalog_facts(
         )
         return gpu, (note,)
     given: dict[str, object] = {"fp16_flops": facts.fp16_flops}
-    if gpu.name in GENERIC_NAMES:
+    if gpu.name in _NAMELESS:
         given["name"] = facts.name
     notes: tuple[str, ...] = ()
     if gpu.compute_capability is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmfit.advisor.hardware.catalog_facts import NAMELESS_AMD
 from llmfit.advisor.hardware.drm.amd_kfd import KfdNode, read_kfd_nodes, read_kfd_processes
 from llmfit.advisor.hardware.drm.amd_library import Library, LibraryCard, read_library
 from llmfit.advisor.hardware.drm.amd_pools import Pools, Usable, pool_notes, usable_memory
@@ -19,6 +20,7 @@ from llmfit.advisor.hardware.drm.sysfs import (
     SystemRam,
     display_devices,
     driver_version,
+    lost_note,
     read_pcie_link,
     read_system_ram,
     read_watts,
@@ -69,7 +71,7 @@ class AmdProbe:
             if device.is_there:
                 gpus.append(gpu)
             else:
-                notes.append(f"{gpu.name}: the card was lost while it was being read, so it is left out.")
+                notes.append(lost_note(gpu.name))
         return Findings(gpus=tuple(gpus), notes=tuple(notes))
 
 
@@ -110,13 +112,16 @@ class _Card:
         self._system = system
         self._device = device
         self._sources: dict[str, str] = {}
+        self._read_from: dict[tuple[str, str], str] = {}
+        """Pool and ``total`` or ``used`` -> where it was read."""
 
     def read(self, index: int, notes: list[str]) -> Gpu:
         system, device = self._system, self._device
         name, name_source = self._name()
         unified = _is_apu(device)
-        pools = self._pools()
+        pools = self._pools(unified)
         usable = self._usable(pools, unified)
+        self._tell_memory_sources(usable, unified)
         link = None if unified else read_pcie_link(device)
         processes = self._processes(unified)
         read: dict[str, Any] = {
@@ -162,7 +167,7 @@ class _Card:
             return name, "libdrm's amdgpu.ids"
         if name := self._system.library_card(self._device.bus).name or "":
             return name, "pyamdgpuinfo"
-        return "AMD GPU", None
+        return NAMELESS_AMD, None
 
     def _name_in_table(self) -> str | None:
         wanted = [text.removeprefix("0x").upper() for text in (self._device.device_id, self._device.revision)]
@@ -172,22 +177,25 @@ class _Card:
                 return clean_text(columns[2]) or None
         return None
 
-    def _pools(self) -> Pools:
+    def _pools(self, unified: bool) -> Pools:
+        """A card's GTT is RAM that llama.cpp does not count on: it is not asked for."""
         carve_out, carve_out_free = self._pool("vram")
-        gtt, gtt_free = self._pool("gtt")
+        gtt, gtt_free = self._pool("gtt") if unified else (None, None)
         return Pools(carve_out, carve_out_free, gtt, gtt_free)
 
     def _pool(self, kind: str) -> tuple[int | None, int | None]:
         """Total and free bytes of the pool ``vram`` or ``gtt``."""
-        folder = self._device.folder
-        total, used = (read_number(folder / f"mem_info_{kind}_{part}") for part in ("total", "used"))
-        if total is None or used is None:
-            card = self._system.library_card(self._device.bus)
-            size, held = getattr(card, f"{kind}_bytes"), getattr(card, f"{kind}_used_bytes")
-            if size is not None or held is not None:
-                self._sources |= dict.fromkeys(("vram_total_bytes", "vram_free_bytes"), "pyamdgpuinfo")
-            total, used = (size if total is None else total), (held if used is None else used)
+        total, used = self._size(kind, "total"), self._size(kind, "used")
         return total, max(0, total - used) if total is not None and used is not None else None
+
+    def _size(self, kind: str, part: str) -> int | None:
+        size, source = read_number(self._device.folder / f"mem_info_{kind}_{part}"), "sysfs"
+        if size is None:
+            card = self._system.library_card(self._device.bus)
+            size, source = getattr(card, f"{kind}_{part}_bytes"), "pyamdgpuinfo"
+        if size is not None:
+            self._read_from[kind, part] = source
+        return size
 
     def _usable(self, pools: Pools, unified: bool) -> Usable:
         if not unified:
@@ -197,12 +205,25 @@ class _Card:
         ram_bytes = system.ram.total_bytes
         if ram_bytes is not None:
             ram_bytes //= system.sharing
-        usable = usable_memory(
+        return usable_memory(
             pools, system.backend, ram_bytes, system.ram.available_bytes, node.memory_bytes if node else None
         )
+
+    def _tell_memory_sources(self, usable: Usable, unified: bool) -> None:
+        """Where the sizes were read of the pools that count: of an APU under ROCm one of the two."""
+        kinds = ["vram", "gtt"] if unified else ["vram"]
+        if unified and self._system.backend == "rocm":
+            lent = not usable.carve_out_bytes and ("gtt", "total") in self._read_from
+            kinds = ["gtt"] if lent else ["vram"]
+        for key, size, parts in (
+            ("vram_total_bytes", usable.total_bytes, ("total",)),
+            ("vram_free_bytes", usable.free_bytes, ("total", "used")),
+        ):
+            read = (self._read_from.get((kind, part)) for kind in kinds for part in parts)
+            if size is not None:
+                self._sources[key] = " and ".join(dict.fromkeys(source for source in read if source))
         if usable.from_kfd:
             self._sources["vram_total_bytes"] = "kfd"
-        return usable
 
     def _processes(self, unified: bool) -> tuple[VramProcess, ...]:
         """Programs by fdinfo, and those of ROCm that the kernel's compute driver lists for every user."""
@@ -232,7 +253,8 @@ class _Card:
                 "directly; resizable BAR in the firmware's setup gives it all."
             )
         listed = sum(process.vram_bytes or 0 for process in processes)
-        unlisted = usable.total_bytes - (usable.free_bytes or usable.total_bytes) - listed
+        held = 0 if usable.free_bytes is None else usable.total_bytes - usable.free_bytes
+        unlisted = held - listed
         if unlisted >= UNLISTED_WORTH_SAYING_BYTES and system.clients.hidden:
             notes.append(
                 f"{name}: {format_gib(unlisted)} of its memory is held by the driver or by programs of other "

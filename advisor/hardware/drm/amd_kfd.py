@@ -7,10 +7,10 @@ mem_banks/0 118111600640, HIP the same, mem_info_vram_total 536870912; ROCm/rocm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmfit.advisor.hardware.drm.sysfs import numbered_folders
 from llmfit.advisor.hardware.small_files import read_number, read_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
 
@@ -29,7 +29,7 @@ class KfdNode:
 def read_kfd_nodes(root: Path) -> dict[str, KfdNode]:
     """PCI address → node of every GPU that ROCm can use. Partitions of one card are added up."""
     nodes: dict[str, KfdNode] = {}
-    for folder in _folders(root / "sys/class/kfd/kfd/topology/nodes"):
+    for folder in numbered_folders(root / "sys/class/kfd/kfd/topology/nodes"):
         values = _values(folder / "properties")
         gpu_id = read_number(folder / "gpu_id")
         if not gpu_id or not values.get("simd_count"):
@@ -44,18 +44,11 @@ def read_kfd_nodes(root: Path) -> dict[str, KfdNode]:
 def read_kfd_processes(root: Path, gpu_id: int) -> dict[int, int]:
     """Process → bytes of VRAM that it holds through ROCm on one GPU, of every user's programs."""
     held: dict[int, int] = {}
-    for folder in _folders(root / "sys/class/kfd/kfd/proc"):
+    for folder in numbered_folders(root / "sys/class/kfd/kfd/proc"):
         size = read_number(folder / f"vram_{gpu_id}")
         if size:
             held[int(folder.name)] = size
     return held
-
-
-def _folders(parent: Path) -> list[Path]:
-    with suppress(OSError):
-        found = (path for path in parent.iterdir() if path.name.isascii() and path.name.isdigit())
-        return sorted(found, key=lambda path: int(path.name))
-    return []
 
 
 def _address(values: Mapping[str, int]) -> str:
@@ -67,7 +60,7 @@ def _address(values: Mapping[str, int]) -> str:
 
 def _memory(folder: Path) -> int | None:
     sizes = []
-    for bank in _folders(folder / "mem_banks"):
+    for bank in numbered_folders(folder / "mem_banks"):
         values = _values(bank / "properties")
         size = values.get("size_in_bytes")
         if size and size <= MAX_SIZE_BYTES and values.get("heap_type") in _VIDEO_HEAPS:

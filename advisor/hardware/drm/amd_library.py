@@ -20,11 +20,10 @@ class LibraryCard:
     """One card as the library knows it; 0 and nonsense are unknown."""
 
     name: str | None = None
-    vram_bytes: int | None = None
+    vram_total_bytes: int | None = None
     vram_used_bytes: int | None = None
-    gtt_bytes: int | None = None
+    gtt_total_bytes: int | None = None
     gtt_used_bytes: int | None = None
-    power_draw_w: float | None = None
 
 
 Library = Callable[[], Mapping[str, LibraryCard]]
@@ -49,11 +48,10 @@ def _card(gpu: Any) -> LibraryCard:
     sizes = gpu.memory_info
     return LibraryCard(
         name=clean_text(str(gpu.name)) if gpu.name else None,
-        vram_bytes=_size(sizes.get("vram_size")) or None,
+        vram_total_bytes=_size(sizes.get("vram_size")) or None,
         vram_used_bytes=_size(_ask(gpu.query_vram_usage)),
-        gtt_bytes=_size(sizes.get("gtt_size")) or None,
+        gtt_total_bytes=_size(sizes.get("gtt_size")) or None,
         gtt_used_bytes=_size(_ask(gpu.query_gtt_usage)),
-        power_draw_w=float(watts) if (watts := _ask(gpu.query_power)) else None,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from llmfit.advisor.hardware.drm.sysfs import numbered_folders
 from llmfit.advisor.hardware.machine import VramProcess
 from llmfit.advisor.hardware.small_files import read_text
 from llmfit.advisor.text import clean_text
@@ -63,7 +64,7 @@ def read_drm_clients(root: Path) -> DrmClients:
     """Every DRM client that this user may see. One client seen through several files counts once."""
     clients = DrmClients()
     seen: set[tuple[str, str]] = set()
-    for folder in _process_folders(root):
+    for folder in numbered_folders(root / "proc"):
         clients.readable = True
         pid = int(folder.name)
         try:
@@ -82,13 +83,6 @@ def read_drm_clients(root: Path) -> DrmClients:
 
 def process_name(root: Path, pid: int) -> str:
     return clean_text(read_text(root / "proc" / str(pid) / "comm")) or "?"
-
-
-def _process_folders(root: Path) -> list[Path]:
-    with suppress(OSError):
-        found = (path for path in (root / "proc").iterdir() if path.name.isascii() and path.name.isdigit())
-        return sorted(found, key=lambda path: int(path.name))
-    return []
 
 
 def _fdinfo_texts(folder: Path) -> Iterator[str]:

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmfit.advisor.hardware.catalog_facts import FREE_SOURCE, PCI_WINDOW
+from llmfit.advisor.hardware.catalog_facts import FREE_SOURCE, NAMELESS_INTEL, PCI_WINDOW
 from llmfit.advisor.hardware.drm.clients import DrmClients, read_drm_clients
 from llmfit.advisor.hardware.drm.sysfs import (
     DisplayDevice,
     SystemRam,
     display_devices,
     driver_version,
+    lost_note,
     read_pcie_link,
     read_system_ram,
     read_watts,
@@ -34,7 +35,6 @@ from llmfit.advisor.units import GIB, MAX_SIZE_BYTES, MIB
 
 INTEL_VENDOR_ID = "0x8086"
 DRIVERS = ("i915", "xe")
-UNNAMED = "Intel GPU"
 INTEGRATED_BUS = "0000:00:02.0"
 """Where every integrated Intel GPU sits, and no card (nvtop, src/extract_gpuinfo_intel.c)."""
 SMALLEST_WINDOW_BYTES = GIB
@@ -69,7 +69,7 @@ class IntelProbe:
             if device.is_there:
                 gpus.append(gpu)
             else:
-                notes.append(f"{gpu.name}: the card was lost while it was being read, so it is left out.")
+                notes.append(lost_note(gpu.name))
         return Findings(gpus=tuple(gpus), notes=tuple(notes))
 
     def _gpu(
@@ -96,7 +96,7 @@ class IntelProbe:
             "pci_bus": device.bus,
         }
         sources = {key: "sysfs" for key, value in {**read, **identity}.items() if value is not None}
-        if name != UNNAMED:
+        if name != NAMELESS_INTEL:
             sources["name"] = "pci.ids"
         if memory.total_bytes is not None:
             sources["vram_total_bytes"] = memory.source
@@ -186,4 +186,4 @@ def _name(root: Path, device: DisplayDevice) -> str:
             name = clean_text((sold_as or found)[1])
             if name:
                 return name if name.startswith("Intel") else f"Intel {name}"
-    return UNNAMED
+    return NAMELESS_INTEL

@@ -80,6 +80,19 @@ def display_devices(root: Path) -> list[DisplayDevice]:
     return sorted(map(_device, folders), key=lambda device: (device.bus or "~", str(device.folder)))
 
 
+def numbered_folders(parent: Path) -> list[Path]:
+    """What lies below ``parent`` under a number (a process, a node, a bank), in order."""
+    with suppress(OSError):
+        found = (path for path in parent.iterdir() if path.name.isascii() and path.name.isdigit())
+        return sorted(found, key=lambda path: int(path.name))
+    return []
+
+
+def lost_note(name: str) -> str:
+    """What is said of a card that is no longer there when it has been read (``is_there``)."""
+    return f"{name}: the card was lost while it was being read, so it is left out."
+
+
 def _device(folder: Path) -> DisplayDevice:
     event = dict(line.split("=", 1) for line in read_text(folder / "uevent").splitlines() if "=" in line)
     bus = event.get("PCI_SLOT_NAME", folder.name).lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmfit.advisor.hardware.catalog_facts import NAMELESS_NVIDIA
 from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.hardware.nvidia.device import Handle, NvidiaDevice, Vram
 from llmfit.advisor.hardware.nvidia.processes import read_processes
@@ -15,7 +16,6 @@ Checked against makers' figures: RTX 3090 (GDDR6X, 9751 MHz x 384 bit: 936 GB/s)
 512: 1792), GTX 1060 (GDDR5, 4004 x 192: 192), A100 40 GB (HBM2, 1215 x 5120: 1555), H100 SXM (HBM3, 2619 x
 5120: 3352).
 """
-UNNAMED = "NVIDIA GPU"
 _MOST_LANES = _HIGHEST_GENERATION = 32
 _HIGHEST_CLOCK_MHZ = 10**5
 _WIDEST_BUS_BITS = 2**16
@@ -28,7 +28,7 @@ def read_card(handle: Handle, number: int, driver: str | None, *, sliced: bool =
     Of a ``sliced`` card (MIG) memory and programs are those of its slices: they are not read here.
     Raises CardLostError.
     """
-    name = handle.ask_text("name", "nvmlDeviceGetName") or UNNAMED
+    name = handle.ask_text("name", "nvmlDeviceGetName") or NAMELESS_NVIDIA
     uuid = handle.ask_text("UUID", "nvmlDeviceGetUUID")
     vram = Vram() if sliced else handle.vram()
     limit_mw = handle.ask_number("power limit", "nvmlDeviceGetEnforcedPowerLimit", most=_MOST_MILLIWATTS)
@@ -50,7 +50,7 @@ def read_card(handle: Handle, number: int, driver: str | None, *, sliced: bool =
     sources = {key: "nvml" for key, value in read.items() if value is not None}
     if "bandwidth_bytes_per_s" in sources:
         sources["bandwidth_bytes_per_s"] = "nvml (memory clock × bus width)"
-    told = {"name": name != UNNAMED, "uuid": uuid, "driver": driver}
+    told = {"name": name != NAMELESS_NVIDIA, "uuid": uuid, "driver": driver}
     sources |= {field: "nvml" for field, value in told.items() if value}
     gpu = Gpu(
         index=number,
@@ -113,13 +113,7 @@ def _pcie_link(handle: Handle) -> dict[str, int | None]:
 
 
 def _remarks(handle: Handle, gpu: Gpu) -> tuple[str, ...]:
-    remarks: list[str] = []
+    if handle.ask_quietly("nvmlDeviceGetVirtualizationMode") != handle.nvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
+        return ()
     where = f"{gpu.name} at {gpu.pci_bus}" if gpu.pci_bus else gpu.name
-    if gpu.pcie_width and gpu.pcie_max_width and gpu.pcie_width < gpu.pcie_max_width:
-        remarks.append(
-            f"{where} runs on {gpu.pcie_width} of the {gpu.pcie_max_width} PCIe lanes that card and slot "
-            "could use (as of now; an idle link may save power)."
-        )
-    if handle.ask_quietly("nvmlDeviceGetVirtualizationMode") == handle.nvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU:
-        remarks.append(f"{where} is a virtual GPU: other guests of the same card may take part of its speed.")
-    return tuple(remarks)
+    return (f"{where} is a virtual GPU: other guests of the same card may take part of its speed.",)

@@ -87,6 +87,12 @@ def test_memory_that_nobody_is_seen_to_hold_is_a_note(
     monkeypatch.setattr(amd_module, "read_drm_clients", with_hidden)
     (note,) = AmdProbe(root, nothing).read().notes
     assert "7.1 GiB of its memory is held by the driver or by programs of other users" in note
+    full = computer("rx-7900-xtx", {"{gpu}/mem_info_vram_used": "25753026560\n"})
+    findings = AmdProbe(full, nothing).read()
+    assert only(findings).vram_free_bytes == 0  # a full card, not an unknown one
+    assert "22.7 GiB of its memory is held" in findings.notes[0]
+    unknown = computer("rx-7900-xtx", {"{gpu}/mem_info_vram_used": None})
+    assert AmdProbe(unknown, nothing).read().notes == ()
 
 
 def test_a_radeon_rx_9070_without_rocm(computer: Computer) -> None:
@@ -299,12 +305,57 @@ def test_only_the_render_node_of_a_container(computer: Computer) -> None:
 
 
 def test_the_library_fills_what_sysfs_does_not_tell(computer: Computer) -> None:
-    card = LibraryCard("AMD Radeon Something", 16 * GIB, 2 * GIB, 8 * GIB, 0, 31.0)
+    card = LibraryCard("AMD Radeon Something", 16 * GIB, 2 * GIB, 8 * GIB, 0)
     changes = dict.fromkeys(("{gpu}/mem_info_vram_total", "{gpu}/mem_info_vram_used"))
     gpu = only(AmdProbe(computer("rx-9070", changes), lambda: {"0000:2f:00.0": card}).read())
     assert gpu.name == "AMD Radeon Something"
     assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (16 * GIB, 14 * GIB)
+    assert gpu.sources["vram_total_bytes"] == gpu.sources["vram_free_bytes"] == "pyamdgpuinfo"
+
+
+def test_a_card_without_gtt_files_is_not_asked_for_them(computer: Computer) -> None:
+    changes = dict.fromkeys(("{gpu}/mem_info_gtt_total", "{gpu}/mem_info_gtt_used"))
+    gpu = only(AmdProbe(computer("rx-7900-xtx", changes), unexpected).read())
+    assert gpu.sources["vram_total_bytes"] == gpu.sources["vram_free_bytes"] == "sysfs"
+
+
+@pytest.mark.parametrize(
+    ("missing", "total", "free"),
+    [
+        ("mem_info_vram_total", "pyamdgpuinfo", "pyamdgpuinfo and sysfs"),
+        ("mem_info_vram_used", "sysfs", "sysfs and pyamdgpuinfo"),
+    ],
+)
+def test_each_size_says_where_it_was_read(computer: Computer, missing: str, total: str, free: str) -> None:
+    card = LibraryCard("AMD Radeon Something", 16 * GIB, 2 * GIB, 8 * GIB, 0)
+    root = computer("rx-9070", {f"{{gpu}}/{missing}": None})
+    gpu = only(AmdProbe(root, lambda: {"0000:2f:00.0": card}).read())
+    assert (gpu.sources["vram_total_bytes"], gpu.sources["vram_free_bytes"]) == (total, free)
+
+
+def test_a_size_that_stays_unknown_has_no_source(computer: Computer) -> None:
+    changes = dict.fromkeys(("{gpu}/mem_info_vram_total", "{gpu}/mem_info_vram_used"))
+    card = LibraryCard(vram_total_bytes=16 * GIB)
+    gpu = only(AmdProbe(computer("rx-9070", changes), lambda: {"0000:2f:00.0": card}).read())
     assert gpu.sources["vram_total_bytes"] == "pyamdgpuinfo"
+    assert gpu.vram_free_bytes is None
+    assert "vram_free_bytes" not in gpu.sources
+
+
+def test_the_pool_that_an_apu_does_not_use_is_no_source(computer: Computer) -> None:
+    """ROCm takes GTT here: the carve-out that only the library tells is in no figure."""
+    root = computer("strix-halo-512m", {"{gpu}/mem_info_vram_used": None})
+    bus = only(AmdProbe(root, nothing).read()).pci_bus or ""
+    library = {bus: LibraryCard(vram_total_bytes=GIB, vram_used_bytes=0, gtt_total_bytes=GIB)}
+    gpu = only(AmdProbe(root, lambda: library).read())
+    assert gpu.sources["vram_free_bytes"] == "sysfs"
+    vulkan = computer("strix-halo-512m", {"{gpu}/mem_info_vram_used": None, "dev/kfd": None})
+    gpu = only(AmdProbe(vulkan, lambda: library).read())
+    assert gpu.sources["vram_total_bytes"] == "sysfs"
+    assert gpu.sources["vram_free_bytes"] == "sysfs and pyamdgpuinfo"
+    nothing_lent = {"{gpu}/mem_info_vram_total": "0", "{gpu}/mem_info_gtt_total": None}
+    gpu = only(AmdProbe(computer("strix-halo-512m", nothing_lent), nothing).read())
+    assert gpu.sources["vram_free_bytes"] == "sysfs"
 
 
 def test_other_makers_and_no_cards_are_nothing(tree: Tree, tmp_path: Path, computer: Computer) -> None:
@@ -336,9 +387,6 @@ def test_pyamdgpuinfo_by_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         def query_gtt_usage(self) -> int:
             raise RuntimeError("no")
 
-        def query_power(self) -> int:
-            return 42
-
     def get_gpu(index: int) -> Card:
         if index == 1:
             raise OSError("cannot open")
@@ -348,7 +396,7 @@ def test_pyamdgpuinfo_by_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     library.detect_gpus = lambda: 2  # type: ignore[attr-defined]
     library.get_gpu = get_gpu  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pyamdgpuinfo", library)
-    card = LibraryCard("AMD Radeon [31m Red", 8 * GIB, GIB, None, None, 42.0)
+    card = LibraryCard("AMD Radeon [31m Red", 8 * GIB, GIB, None, None)
     assert read_library() == {"0000:0b:00.0": card}
 
 
