@@ -16,7 +16,7 @@ void *MTLCreateSystemDefaultDevice(void) { return is("no_device") ? NULL : &devi
 
 /* A selector is its name, as in the real runtime: a unique pointer for each text. */
 const char *sel_registerName(const char *name) {
-    static const char *known[] = {"recommendedMaxWorkingSetSize", "hasUnifiedMemory", "release", "respondsToSelector:"};
+    static const char *known[] = {"recommendedMaxWorkingSetSize", "release", "respondsToSelector:"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i], name) == 0)
             return known[i];
@@ -35,8 +35,6 @@ uint64_t objc_msgSend(void *self, const char *selector, const char *asked) {
         abort();
     if (strcmp(selector, "recommendedMaxWorkingSetSize") == 0)
         return is("m4max_wired") ? (uint64_t)120259084288 : (uint64_t)115448725504;
-    if (strcmp(selector, "hasUnifiedMemory") == 0)
-        return 1;
     if (strcmp(selector, "release") == 0)
         return ++released;
     abort();

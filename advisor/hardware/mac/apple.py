@@ -7,16 +7,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.machine import Cpu, Gpu
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MIB
-
-if TYPE_CHECKING:
-    from llmfit.advisor.hardware.mac.metal import MetalMemory
 
 Sysctl = Callable[[str], str | None]
 IOREG_TIMEOUT_S = 1.0
@@ -53,8 +49,8 @@ class AppleGpu:
 class AppleProbe:
     """Reads a Mac; says nothing elsewhere.
 
-    ``sysctl`` maps a key to its value, ``None`` unknown; ``metal`` and ``ioreg`` read Metal's default device
-    and the I/O registry (a property list), ``None`` where they cannot. Tests hand in others.
+    ``sysctl`` maps a key to its value, ``None`` unknown; ``metal`` and ``ioreg`` read Metal's working set
+    in bytes and the I/O registry (a property list), ``None`` where they cannot. Tests hand in others.
     """
 
     subject = "the Apple GPU"
@@ -62,7 +58,7 @@ class AppleProbe:
     def __init__(
         self,
         sysctl: Sysctl | None = None,
-        metal: Callable[[], MetalMemory | None] | None = None,
+        metal: Callable[[], int | None] | None = None,
         ioreg: Callable[[], bytes | None] | None = None,
     ) -> None:
         self._sysctl = sysctl
@@ -113,7 +109,7 @@ class AppleProbe:
         return gpu, notes
 
 
-def working_set(sysctl: Sysctl, metal: MetalMemory | None) -> tuple[int | None, str, tuple[str, ...]]:
+def working_set(sysctl: Sysctl, metal_bytes: int | None) -> tuple[int | None, str, tuple[str, ...]]:
     """Bytes of RAM that the GPU may use, where that was read, and what to tell people about it.
 
     Metal's own figure first: it is the one that llama.cpp goes by. Then the limit that somebody set:
@@ -121,8 +117,8 @@ def working_set(sysctl: Sysctl, metal: MetalMemory | None) -> tuple[int | None, 
     0 means the system's default. Then the share that macOS gives by default.
     """
     ram_bytes = _int(sysctl("hw.memsize"))
-    if metal is not None and (ram_bytes is None or 0 < metal.working_set_bytes <= ram_bytes):
-        return metal.working_set_bytes, "Metal recommendedMaxWorkingSetSize", ()
+    if metal_bytes is not None and (ram_bytes is None or 0 < metal_bytes <= ram_bytes):
+        return metal_bytes, "Metal recommendedMaxWorkingSetSize", ()
     for key, unit in (("iogpu.wired_limit_mb", MIB), ("debug.iogpu.wired_limit", 1)):
         limit = _int(sysctl(key))
         if limit is not None and limit > 0:
@@ -172,10 +168,10 @@ def _cpu(sysctl: Sysctl, name: str, features: tuple[str, ...]) -> Cpu:
     )
 
 
-def _metal() -> MetalMemory | None:
-    from llmfit.advisor.hardware.mac.metal import read_metal
+def _metal() -> int | None:
+    from llmfit.advisor.hardware.mac.metal import read_working_set_bytes
 
-    return read_metal()
+    return read_working_set_bytes()
 
 
 def _ioreg() -> bytes | None:

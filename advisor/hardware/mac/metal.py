@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 
 LoadLibrary = Callable[[str], ctypes.CDLL]
 
@@ -18,18 +17,14 @@ SYSTEM = "/usr/lib/libSystem.B.dylib"
 _LONGEST_VALUE = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class MetalMemory:
-    """The default Metal device. llama.cpp takes ``recommendedMaxWorkingSetSize`` for its total and that less
-    what its own process has allocated for free (ggml_metal_device_get_memory, ggml-metal-device.m); a limit
-    set by ``sysctl iogpu.wired_limit_mb`` is in it."""
+def read_working_set_bytes(load: LoadLibrary = ctypes.CDLL) -> int | None:
+    """``recommendedMaxWorkingSetSize`` of Metal's default device, ``None`` where there is none or the
+    libraries cannot be used.
 
-    working_set_bytes: int
-    unified_memory: bool
-
-
-def read_metal(load: LoadLibrary = ctypes.CDLL) -> MetalMemory | None:
-    """Metal's default device, ``None`` where there is none or the libraries cannot be used."""
+    llama.cpp takes it for the device's total and that less what its own process has allocated for free
+    (ggml_metal_device_get_memory, ggml-metal-device.m); a limit set by ``sysctl iogpu.wired_limit_mb`` is in
+    it.
+    """
     try:
         # Without CoreGraphics a command-line program gets no device (MTLCreateSystemDefaultDevice, Apple).
         load(CORE_GRAPHICS)
@@ -42,11 +37,9 @@ def read_metal(load: LoadLibrary = ctypes.CDLL) -> MetalMemory | None:
     if not device:
         return None
     try:
-        working_set = objects.number(device, b"recommendedMaxWorkingSetSize")
-        unified = objects.flag(device, b"hasUnifiedMemory")
+        return objects.number(device, b"recommendedMaxWorkingSetSize") or None
     finally:
         objects.release(device)
-    return MetalMemory(working_set, unified) if working_set else None
 
 
 class _Objects:
@@ -56,16 +49,12 @@ class _Objects:
         pointer, address = ctypes.c_void_p, ("objc_msgSend", runtime)
         self._selector = ctypes.CFUNCTYPE(pointer, ctypes.c_char_p)(("sel_registerName", runtime))
         self._send_number = ctypes.CFUNCTYPE(ctypes.c_uint64, pointer, pointer)(address)
-        self._send_flag = ctypes.CFUNCTYPE(ctypes.c_bool, pointer, pointer)(address)
         self._send_question = ctypes.CFUNCTYPE(ctypes.c_bool, pointer, pointer, pointer)(address)
         self._send = ctypes.CFUNCTYPE(None, pointer, pointer)(address)
 
     def number(self, target: int, name: bytes) -> int:
         """0 where the object has no such property: an unknown message would end the process."""
         return int(self._send_number(target, self._selector(name))) if self._knows(target, name) else 0
-
-    def flag(self, target: int, name: bytes) -> bool:
-        return bool(self._knows(target, name) and self._send_flag(target, self._selector(name)))
 
     def release(self, target: int) -> None:
         self._send(target, self._selector(b"release"))

@@ -14,7 +14,6 @@ from llmfit.advisor.hardware.findings import Findings
 from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.mac import apple as apple
 from llmfit.advisor.hardware.mac.apple import AppleGpu, AppleProbe, read_ioreg
-from llmfit.advisor.hardware.mac.metal import MetalMemory
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.units import GIB
@@ -90,8 +89,7 @@ VENTURA = {"kern.osproductversion": "13.7", "debug.iogpu.wired_limit": str(100 *
 def test_what_the_gpu_may_use(
     mac: Mapping[str, str], metal_bytes: int | None, total_bytes: int, source: str
 ) -> None:
-    device = MetalMemory(metal_bytes, True) if metal_bytes is not None else None
-    findings = AppleProbe(mac.get, lambda: device, lambda: None).read()
+    findings = AppleProbe(mac.get, lambda: metal_bytes, lambda: None).read()
     (gpu,) = findings.gpus
     assert (gpu.backend, gpu.unified_memory, gpu.vram_free_bytes) == ("metal", True, None)
     assert (gpu.vram_total_bytes, gpu.sources["vram_total_bytes"]) == (total_bytes, source)
@@ -131,7 +129,7 @@ def test_silence_is_unknown() -> None:
 
 
 def test_metal_alone_is_enough() -> None:
-    findings = AppleProbe(lambda key: None, lambda: MetalMemory(10 * GIB, True), lambda: None).read()
+    findings = AppleProbe(lambda key: None, lambda: 10 * GIB, lambda: None).read()
     assert (findings.gpus[0].vram_total_bytes, findings.notes) == (10 * GIB, ())
 
 
@@ -140,9 +138,7 @@ def test_rosetta_is_said_with_its_fix() -> None:
         "machdep.cpu.brand_string": "VirtualApple @ 2.50GHz processor",
         "sysctl.proc_translated": "1",
     }
-    findings = AppleProbe(
-        translated.get, lambda: MetalMemory(96 * GIB, True), lambda: _ioreg("Apple M4 Max", 40)
-    ).read()
+    findings = AppleProbe(translated.get, lambda: 96 * GIB, lambda: _ioreg("Apple M4 Max", 40)).read()
     assert (findings.gpus[0].name, findings.gpus[0].gpu_cores) == ("Apple M4 Max", 40)
     assert findings.cpu is not None
     assert findings.cpu.name == "Apple M4 Max"
@@ -160,7 +156,7 @@ def test_an_intel_mac_has_a_cpu_only() -> None:
         "hw.logicalcpu": "16",
         "hw.memsize": str(32 * GIB),
     }
-    findings = AppleProbe(intel.get, lambda: MetalMemory(8 * GIB, False), lambda: None).read()
+    findings = AppleProbe(intel.get, lambda: 8 * GIB, lambda: None).read()
     assert findings.gpus == ()
     assert findings.cpu is not None
     assert (findings.cpu.physical_cores, findings.cpu.logical_cores) == (8, 16)

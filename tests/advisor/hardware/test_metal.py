@@ -12,7 +12,7 @@ import pytest
 
 from llmfit.advisor.hardware.mac import metal as metal
 from llmfit.advisor.hardware.mac.apple import AppleProbe
-from llmfit.advisor.hardware.mac.metal import MetalMemory, read_metal, sysctl_reader
+from llmfit.advisor.hardware.mac.metal import read_working_set_bytes, sysctl_reader
 from llmfit.advisor.units import GIB
 
 SOURCE = Path(__file__).parents[2] / "data" / "fake_macos.c"
@@ -32,14 +32,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     ("mac", "expected"),
     [
         # 107.52 and 112 GiB: an M5 Max with 128 GB without and with the limit (antirez/ds4 issue 890).
-        ("m4max", MetalMemory(115448725504, True)),
-        ("m4max_wired", MetalMemory(112 * GIB, True)),
+        ("m4max", 115448725504),
+        ("m4max_wired", 112 * GIB),
         ("no_device", None),
         ("no_property", None),
     ],
 )
 def test_the_working_set(
-    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, mac: str, expected: MetalMemory | None
+    library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, mac: str, expected: int | None
 ) -> None:
     monkeypatch.setenv("FAKE_MACOS", mac)
     opened: list[str] = []
@@ -49,7 +49,7 @@ def test_the_working_set(
         opened.append(path)
         return library
 
-    assert read_metal(load) == expected
+    assert read_working_set_bytes(load) == expected
     assert opened == [metal.CORE_GRAPHICS, metal.METAL, metal.OBJECTIVE_C]
     assert library.fake_released() - before == (mac != "no_device")
 
@@ -61,11 +61,11 @@ def test_a_library_that_is_missing_is_no_device(library: ctypes.CDLL, missing: s
             raise OSError("image not found")
         return library
 
-    assert read_metal(load) is None
+    assert read_working_set_bytes(load) is None
 
 
 def test_a_library_without_the_symbols_is_no_device() -> None:
-    assert read_metal(lambda path: ctypes.CDLL(None)) is None
+    assert read_working_set_bytes(lambda path: ctypes.CDLL(None)) is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_probe_through_the_bindings(library: ctypes.CDLL, monkeypatch: pytes
     monkeypatch.setenv("FAKE_MACOS", "m4max")
     probe = AppleProbe(
         sysctl_reader(lambda path: library),
-        metal=lambda: read_metal(lambda path: library),
+        metal=lambda: read_working_set_bytes(lambda path: library),
         ioreg=lambda: None,
     )
     findings = probe.read()
