@@ -60,12 +60,10 @@ class MachineCache:
 
 def _this_machine(find_server: bool) -> Machine:
     from llmfit.advisor.hardware.bandwidth.remembered import with_remembered_bandwidth
-    from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
     from llmfit.advisor.hardware.probe import detect_machine
     from llmfit.catalog.gpus import match_gpu, typical_bandwidth
 
     machine = with_remembered_bandwidth(detect_machine(match=match_gpu, estimate=typical_bandwidth))
-    machine = share_ram_bandwidth(machine)
     if find_server or machine.gpus:
         # The backend that is planned for, and the names of devices in a command, are those of the server.
         from llmfit.tui.llama_servers import with_llama_servers

@@ -22,6 +22,8 @@ cards those are; ``None`` where too few are known."""
 PCI_WINDOW = "PCI window"
 """The source of a total that is only the size of the window that the card opens on the PCI bus: an upper
 bound, with which the catalogue finds the size that the card is sold with."""
+RAM_SOURCE = "RAM"
+"""How the source of an integrated GPU's bandwidth begins that is the RAM's."""
 FREE_SOURCE = "total less listed programs"
 SAME_SIZE = 0.12
 """Drivers show up to 7 % less than the size sold."""
@@ -87,20 +89,23 @@ def add_bandwidth(
 
 
 def share_ram_bandwidth(machine: Machine) -> Machine:
-    """``machine`` with the bandwidth of its RAM on integrated GPUs of which none is known: for a figure that
-    was found after the GPUs were read (a measurement)."""
+    """``machine`` with the bandwidth of its RAM on integrated GPUs of which none is known but an earlier one of
+    the RAM: for a figure that was found after the GPUs were read (a measurement, an option)."""
     gpus = tuple(_with_ram_bandwidth(gpu, machine.memory) for gpu in machine.gpus)
     return machine if gpus == machine.gpus else replace(machine, gpus=gpus)
 
 
 def _with_ram_bandwidth(gpu: Gpu, memory: Memory) -> Gpu:
     """The peak of the RAM's type counts before a measurement: every other GPU has its peak, too."""
-    if not gpu.unified_memory or gpu.bandwidth_bytes_per_s is not None or gpu.partition is not None:
+    its_own = gpu.bandwidth_bytes_per_s is not None and not (
+        gpu.sources.get("bandwidth_bytes_per_s", "").startswith(RAM_SOURCE)
+    )
+    if not gpu.unified_memory or its_own or gpu.partition is not None:
         return gpu
     if memory.peak_bandwidth_bytes_per_s is not None:
-        return _with_bandwidth(gpu, memory.peak_bandwidth_bytes_per_s, "RAM (peak of its type)")
+        return _with_bandwidth(gpu, memory.peak_bandwidth_bytes_per_s, f"{RAM_SOURCE} (peak of its type)")
     if memory.bandwidth_bytes_per_s is not None:
-        source = f"RAM ({memory.bandwidth_source})" if memory.bandwidth_source else "RAM"
+        source = f"{RAM_SOURCE} ({memory.bandwidth_source})" if memory.bandwidth_source else RAM_SOURCE
         return _with_bandwidth(gpu, memory.bandwidth_bytes_per_s, source)
     return gpu
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
 from llmfit.advisor.hardware.machine import MAX_GPUS, Cpu, Gpu, GpuFacts, GpuLookup, Machine, Memory
 from llmfit.advisor.hardware.unified import gpu_share_of_ram
 from llmfit.advisor.text import clean_text
@@ -85,6 +86,7 @@ def override_machine(
     if ram_bandwidth is not None:
         rate = _parse_bandwidth(ram_bandwidth)
         memory = replace(memory, bandwidth_bytes_per_s=rate, bandwidth_source="--ram-bandwidth")
+        gpus = share_ram_bandwidth(replace(machine, memory=memory, gpus=gpus)).gpus
     if vram_free is not None:
         gpus = _with_free(gpus, vram_free, memory, notes)
     changed = ram is not None or vram_free is not None

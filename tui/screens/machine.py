@@ -151,16 +151,11 @@ class MachineScreen(FullScreen):
         if measured is None or known is None:
             self._say(message.problem or "The measurement was stopped; nothing was kept.")
             return
-        rate = f"{measured.bytes_per_s / GB:.1f} GB/s with {measured.n_threads} threads"
-        if not measured.kept:
-            self._say(f"The RAM was measured at {rate}, not kept: {measured.why_not}.")
-            return
-        from llmfit.advisor.hardware.bandwidth.remembered import with_measurement
-        from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
+        from llmfit.advisor.hardware.bandwidth.remembered import measurement_text, with_measurement
 
-        machine = share_ram_bandwidth(with_measurement(known.probed, measured))
-        self.llmfit.known = replace(known, probed=machine)
-        self._say(f"The RAM was measured at {rate}; the figure is kept for later starts.")
+        if measured.kept:
+            self.llmfit.known = replace(known, probed=with_measurement(known.probed, measured))
+        self._say(measurement_text(measured))
 
     def action_close(self) -> None:
         self.dismiss(None)

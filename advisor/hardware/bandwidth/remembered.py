@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.folders import data_folder
+from llmfit.advisor.hardware.catalog_facts import share_ram_bandwidth
 from llmfit.advisor.hardware.fingerprint import machine_fingerprint
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.text import printable
@@ -63,7 +64,7 @@ def with_remembered_bandwidth(machine: Machine, folder: Path | None = None) -> M
     """``machine`` with the last kept measurement as its RAM's bandwidth, where there is one.
 
     It beats the peak of the modules, and the figure of a GPU that shares the RAM: it is what the CPU reads.
-    The GPU keeps its own.
+    A GPU that has a figure of its own keeps it.
     """
     store = read_store((folder or data_folder()) / FILE_NAME)
     if store.problem is not None:
@@ -78,11 +79,18 @@ def with_remembered_bandwidth(machine: Machine, folder: Path | None = None) -> M
 
 def with_measurement(machine: Machine, measured: BandwidthMeasurement, today: str | None = None) -> Machine:
     """``machine`` with a figure that was just measured, or with a note why it is not used."""
-    rate = f"{measured.bytes_per_s / GB:.1f} GB/s"
     if not measured.kept:
-        note = f"The RAM was measured at {rate}, not kept: {measured.why_not}."
-        return replace(machine, notes=(*machine.notes, note))
+        return replace(machine, notes=(*machine.notes, measurement_text(measured)))
     return _with_figure(machine, measured.bytes_per_s, today or _today())
+
+
+def measurement_text(measured: BandwidthMeasurement) -> str:
+    """What came of a measurement, in a sentence."""
+    threads = f"{measured.n_threads} {'thread' if measured.n_threads == 1 else 'threads'}"
+    rate = f"{measured.bytes_per_s / GB:.1f} GB/s with {threads}"
+    if not measured.kept:
+        return f"The RAM was measured at {rate}, not kept: {measured.why_not}."
+    return f"The RAM was measured at {rate}; the figure is kept for later starts."
 
 
 def _today() -> str:
@@ -95,7 +103,7 @@ def _with_figure(machine: Machine, bytes_per_s: int, day: str) -> Machine:
     shared = any(gpu.unified_memory for gpu in machine.gpus)
     source = f"measured {day} by the CPU" if shared else f"measured {day}"
     memory = replace(machine.memory, bandwidth_bytes_per_s=bytes_per_s, bandwidth_source=source)
-    return replace(machine, memory=memory)
+    return share_ram_bandwidth(replace(machine, memory=memory))
 
 
 def measure_and_remember(

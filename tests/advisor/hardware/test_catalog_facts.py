@@ -146,7 +146,12 @@ def test_a_measurement_that_comes_later_is_shared_too() -> None:
     machine = Machine("linux", Cpu(None, None, None), Memory(None, None), (APU,))
     assert share_ram_bandwidth(machine) is machine
     measured = replace(machine, memory=Memory(None, None, bandwidth_bytes_per_s=80 * 10**9))
-    assert share_ram_bandwidth(measured).gpus[0].bandwidth_bytes_per_s == 80 * 10**9
+    shared = share_ram_bandwidth(measured)
+    assert shared.gpus[0].bandwidth_bytes_per_s == 80 * 10**9
+    again = replace(shared, memory=replace(shared.memory, bandwidth_bytes_per_s=90 * 10**9))
+    assert share_ram_bandwidth(again).gpus[0].bandwidth_bytes_per_s == 90 * 10**9
+    its_own = replace(APU, bandwidth_bytes_per_s=256 * 10**9, sources={"bandwidth_bytes_per_s": "catalog"})
+    assert share_ram_bandwidth(replace(again, gpus=(its_own,))).gpus == (its_own,)
 
 
 def test_apple_chips_are_a_class() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.bandwidth import measure as ram_bandwidth
 from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
@@ -142,13 +143,35 @@ def test_shared_memory_the_gpu_keeps_its_own_figure(tmp_path: Path) -> None:
     assert found.memory.bandwidth_source == f"measured {DAY} by the CPU"
 
 
+def test_a_gpu_with_no_figure_of_its_own_has_the_one_of_its_ram_the_latest(tmp_path: Path) -> None:
+    gpu = Gpu(0, "Radeon 780M", "amd", "vulkan", unified_memory=True)
+    machine = with_measurement(replace(MACHINE, gpus=(gpu,)), MEASURED, DAY)
+    assert machine.gpus[0].bandwidth_bytes_per_s == 50 * GB
+    assert machine.gpus[0].sources["bandwidth_bytes_per_s"] == f"RAM (measured {DAY} by the CPU)"
+    machine = with_measurement(machine, rate(60), DAY)
+    assert machine.gpus[0].bandwidth_bytes_per_s == machine.memory.bandwidth_bytes_per_s == 60 * GB
+    remember(machine, rate(60), tmp_path, DAY)
+    assert with_remembered_bandwidth(replace(MACHINE, gpus=(gpu,)), tmp_path).gpus == machine.gpus
+
+
+@pytest.mark.parametrize("described_by", ["--gpu", "--machine"])
+def test_a_machine_that_is_not_here_is_not_measured(
+    monkeypatch: pytest.MonkeyPatch, described_by: str
+) -> None:
+    monkeypatch.setattr(ram_bandwidth, "measure_ram_bandwidth", lambda *_: pytest.fail("measured"))
+    with pytest.raises(LlmfitError, match=described_by):
+        measure_and_remember(replace(MACHINE, described_by=described_by))
+
+
 def test_a_figure_just_measured_counts_at_once_or_says_why_not() -> None:
     found = with_measurement(MACHINE, MEASURED, DAY)
     assert found.memory.bandwidth_source == f"measured {DAY}" and found.notes == ()
     bad = replace(MEASURED, kept=False, why_not="the rounds differ by 22%")
     found = with_measurement(MACHINE, bad)
     assert found.memory == MACHINE.memory
-    assert found.notes == ("The RAM was measured at 50.0 GB/s, not kept: the rounds differ by 22%.",)
+    assert found.notes == (
+        "The RAM was measured at 50.0 GB/s with 8 threads, not kept: the rounds differ by 22%.",
+    )
 
 
 def test_speed_of_models_on_the_cpu_is_known_once_it_was_measured(tmp_path: Path) -> None:

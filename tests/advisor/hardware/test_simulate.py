@@ -199,6 +199,16 @@ CARD = Gpu(
 REAL = Machine("linux", Cpu("c", 8, 16), Memory(32 * GIB, 30 * GIB, 16 * GIB), gpus=(CARD,))
 
 
+def test_an_integrated_gpu_has_the_bandwidth_that_is_given_for_its_ram() -> None:
+    gpu = Gpu(0, "Radeon 780M", "amd", "vulkan", unified_memory=True)
+    for sources in ({}, {"bandwidth_bytes_per_s": "RAM (measured 2026-11-22 by the CPU)"}):
+        bandwidth = 50 * 10**9 if sources else None
+        known = replace(gpu, bandwidth_bytes_per_s=bandwidth, sources=sources)
+        machine = override_machine(replace(REAL, gpus=(known,)), None, "80", None)
+        assert machine.gpus[0].bandwidth_bytes_per_s == 80 * 10**9
+        assert machine.gpus[0].sources["bandwidth_bytes_per_s"] == "RAM (--ram-bandwidth)"
+
+
 def test_overriding_a_real_machine() -> None:
     machine = override_machine(REAL, "128GiB", "80", "9GiB")
     assert machine.memory == Memory(128 * GIB, 128 * GIB, None, 80 * 10**9, "--ram-bandwidth")

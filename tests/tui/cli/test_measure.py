@@ -45,7 +45,7 @@ def test_a_figure_that_is_not_kept_says_why(
     measures(monkeypatch, replace(MEASURED, kept=False, why_not=why))
     answer = run("hardware", "--measure", "--json")
     assert answer.code == 0
-    assert f"The RAM was measured at 50.0 GB/s, not kept: {why}." in answer.document["notes"]
+    assert f"The RAM was measured at 50.0 GB/s with 2 threads, not kept: {why}." in answer.document["notes"]
     assert not data_folder.exists()
 
 
