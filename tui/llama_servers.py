@@ -22,20 +22,26 @@ ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
 def with_llama_servers(machine: Machine) -> Machine:
     """``machine``, this computer, with its llama-servers and the one that llmfit takes; GPUs planned for what
     that one offers. Answers of earlier runs are used where they are still true (advisor/server/cache.py)."""
-    cache = ServerCache(cache_folder() / FILE_NAME)
-    return _with(machine, cache)[0]
+    return _with(machine)[0]
 
 
 def ask_afresh(machine: Machine) -> tuple[Machine, ServerDevices]:
-    """The same with every llama-server asked now, and all devices that each of them offers."""
-    return _with(machine, None)
+    """The same with every llama-server asked now, and all devices that each of them offers. What they say is
+    what later commands remember."""
+    return _with(machine, afresh=True)
 
 
-def _with(machine: Machine, cache: ServerCache | None) -> tuple[Machine, ServerDevices]:
+def _with(machine: Machine, afresh: bool = False) -> tuple[Machine, ServerDevices]:
     configured = user_config().llama_servers
     servers = find_llama_servers(configured, os.environ, home_folder())
     # After the probes: a CUDA build that lists its devices holds some VRAM on each card while it runs.
-    answers = ask_llama_servers(servers, cache=cache, surroundings_key=surroundings_of(machine, os.environ))
+    answers = ask_llama_servers(
+        servers,
+        cache=ServerCache(cache_folder() / FILE_NAME),
+        surroundings_key=surroundings_of(machine, os.environ),
+        has_gpu=bool(machine.gpus),
+        afresh=afresh,
+    )
     named = [str(path) for path in configured_servers(configured, os.environ)]
     found = tuple(answer.server for answer in answers)
     chosen = choose_server(found, named, bool(machine.gpus))

@@ -1,6 +1,6 @@
 """What llama-server prints about itself, read: version, build, backends, devices, and why it does not start.
 
-No I/O here: see llama_server.py. The forms of the text are those of llama.cpp's common/arg.cpp
+No I/O here: see ask.py. The forms of the text are those of llama.cpp's common/arg.cpp
 (``--version``, ``common_print_available_devices``) and of the loaders of Linux (glibc, musl) and macOS.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from llmfit.advisor.text import clean_text
@@ -23,9 +24,12 @@ _DEVICE = re.compile(
 )
 _HEAD = "Available devices:"
 _LOADED = re.compile(r"^.*load_backend: loaded (\w{1,20}) backend from", re.MULTILINE)
+_LOADED_CPU = re.compile(r"load_backend: loaded CPU backend from (/.{0,4000})/[^/]+$", re.MULTILINE)
 _NOT_STARTED = re.compile(r"failed to initialize (CUDA|ROCm|MUSA|SYCL): (.+)")
 _BACKEND_OF_DEVICE = {"mtl": "metal", "gpuopencl": "opencl"}
 """Where a device is not called after its backend (ggml-metal.cpp, ggml-opencl.cpp)."""
+LISTS_NO_GPU = "It lists no GPU: it was built without one, or its driver is missing."
+"""Of a build that nothing proves to be CPU-only, on a machine that has a GPU."""
 _NO_GPUS = frozenset({"blas", "amx", "zendnn", "zdnn", "cpu", "rpc"})
 """Listed, but no place for layers: accelerators of the CPU. RPC is another computer."""
 _MISSING_LIBRARY = (
@@ -96,6 +100,23 @@ def backend_problem(text: str) -> str | None:
     """Why a backend that it was built with gives no device, in one sentence."""
     found = _NOT_STARTED.search(text)
     return f"{found[1]} could not be started: {clean_text(found[2])}." if found else None
+
+
+def backend_folder(text: str) -> str | None:
+    """The folder from which it loads its backends, where these are libraries that it looks for when it starts
+    (GGML_BACKEND_DL) and it says so."""
+    found = _LOADED_CPU.search(text)
+    return found[1] if found else None
+
+
+def is_cpu_only(parts: Collection[str]) -> bool:
+    """Whether the libraries of a build, named as in ``Identity.parts``, prove that it has the CPU alone.
+
+    Each backend of a shared build is a library of its own (ggml/src/CMakeLists.txt,
+    ggml_add_backend_library). A static build has none, and proves nothing.
+    """
+    kinds = {part.split("-", 1)[0] for part in parts if not part.startswith("lib")} - {"base"}
+    return "cpu" in kinds and kinds <= _NO_GPUS
 
 
 def start_problem(text: str, exit_code: int | None, timeout_s: float) -> str | None:

@@ -1,7 +1,7 @@
 """Asking llama-servers what they are: each program started twice, all at once, none for long.
 
 What they answer is untrusted: its size is bounded, its text cleaned, and a program that hangs is killed with
-everything that it has started. See answers.py for what the answers mean.
+its process group (what it has moved out of that by setsid stays). See answers.py for what the answers mean.
 """
 
 from __future__ import annotations
@@ -19,21 +19,27 @@ from pathlib import Path
 
 from llmfit.advisor.hardware.machine import LlamaServer, Machine
 from llmfit.advisor.server.answers import (
+    LISTS_NO_GPU,
     ServerDevice,
+    backend_folder,
     backend_problem,
     backends_of,
     devices_of,
+    is_cpu_only,
     start_problem,
     version_of,
 )
-from llmfit.advisor.server.cache import Remembered, ServerCache, digest, identity_of
+from llmfit.advisor.server.cache import Remembered, ServerCache, digest, identity_of, parts_in
 
 ASK_TIMEOUT_S = 5.0
 """For all of them together: a CUDA build opens every card, which takes about a second on a cold start."""
 MAX_OUTPUT_BYTES = 2**18
-BACKEND_PARTS = {"cuda": "CUDA", "hip": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL"}
+BACKEND_PARTS = {
+    "cuda": "CUDA", "hip": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "Metal", "musa": "MUSA",
+    "opencl": "OpenCL",
+}  # fmt: skip
 """Backends that come as a library of their own: ``libggml-cuda.so`` (ggml-backend-reg.cpp)."""
-DEVICE_VARIABLES = (
+_VARIABLE_BEGINNINGS = (
     "CUDA_", "HIP_", "ROCR_", "HSA_", "GPU_", "GGML_", "VK_", "ONEAPI_", "ZE_", "SYCL_", "LD_", "DYLD_",
 )  # fmt: skip
 """Beginnings of the variables that decide which devices a program sees."""
@@ -59,15 +65,19 @@ def ask_llama_servers(
     timeout_s: float = ASK_TIMEOUT_S,
     cache: ServerCache | None = None,
     surroundings_key: str = "",
+    has_gpu: bool = False,
+    afresh: bool = False,
 ) -> tuple[ServerAnswer, ...]:
     """Each of ``servers`` with what ``--version`` and ``--list-devices`` say, in the same order.
 
     All run at the same time and get ``timeout_s`` seconds together. Never raises: one that does not start or
-    answer has its ``problem``. With a ``cache`` the version of an unchanged file is not asked again; neither
-    are its devices while ``surroundings_key`` (see ``surroundings_of``) is the same.
+    answer has its ``problem``, and where the machine ``has_gpu`` one that lists none, unless it is certain
+    that it was built for the CPU alone. With a ``cache`` the version of an unchanged file is not asked again;
+    neither are its devices while ``surroundings_key`` (see ``surroundings_of``) is the same. ``afresh`` asks
+    all the same and writes down what was learnt.
     """
     deadline = time.monotonic() + timeout_s
-    questions = [_Question(server, cache, surroundings_key) for server in servers]
+    questions = [_Question(server, cache, digest(surroundings_key), has_gpu, afresh) for server in servers]
     threads = [
         threading.Thread(target=question.ask, args=(option, deadline), daemon=True)
         for question in questions
@@ -90,30 +100,33 @@ def surroundings_of(machine: Machine, environ: Mapping[str, str]) -> str:
         (gpu.vendor, gpu.name, gpu.uuid, gpu.pci_bus, gpu.driver, gpu.vram_total_bytes)
         for gpu in machine.gpus
     ]
-    variables = sorted((name, text) for name, text in environ.items() if name.startswith(DEVICE_VARIABLES))
+    variables = sorted(
+        (name, text) for name, text in environ.items() if name.startswith(_VARIABLE_BEGINNINGS)
+    )
     return repr((gpus, variables))
 
 
 class _Question:
-    """One llama-server while it is being asked."""
+    """One llama-server while it is being asked. ``memory`` is what is to be kept of it."""
 
-    def __init__(self, server: LlamaServer, cache: ServerCache | None, surroundings_key: str) -> None:
+    def __init__(
+        self, server: LlamaServer, cache: ServerCache | None, surroundings: str, has_gpu: bool, afresh: bool
+    ) -> None:
         self.server = server
         self.real = os.path.realpath(server.path)
         self.outputs: dict[str, _Output] = {}
         self.memory: Remembered | None = None
-        self._surroundings = digest(surroundings_key)
+        self._surroundings, self._has_gpu = surroundings, has_gpu
+        self._stays_cpu_only = False
         self._identity = identity_of(self.real) if server.problem is None else None
-        self._parts = self._identity.parts if self._identity else ()
-        if cache is not None and self._identity is not None and self._identity.is_stable:
+        if cache is not None and self._identity is not None:
             self.memory = cache.get(self.real, self._identity.key)
+        self._known = None if afresh else self.memory
 
     def open_options(self) -> tuple[str, ...]:
-        if self.server.problem is not None:  # it was not even a program
+        if self.server.problem is not None or self._remembered() is not None:  # or it was not even a program
             return ()
-        if self.memory is None:
-            return ("--version", "--list-devices")
-        return () if self.memory.devices_in(self._surroundings) is not None else ("--list-devices",)
+        return ("--list-devices",) if self._known_version() else ("--version", "--list-devices")
 
     def ask(self, option: str, deadline: float) -> None:
         self.outputs[option] = _run(self.server.path, option, deadline)
@@ -121,35 +134,46 @@ class _Question:
     def answer(self, timeout_s: float) -> ServerAnswer:
         if self.server.problem is not None:
             return ServerAnswer(self.server)
-        if self.memory is not None and (known := self.memory.devices_in(self._surroundings)) is not None:
-            return self._known(known)
+        if (remembered := self._remembered()) is not None:
+            return remembered
         version, build, problem = self._version(timeout_s)
         listed = self.outputs.get("--list-devices", _Output())
         devices = devices_of(listed.text) if version else None
         if devices is None:
+            hung = self._hung("--list-devices" if version else "--version")
             problem = problem or _no_list(listed, timeout_s)
+            self._remember(version, build, time_out=problem if hung else None)
             return ServerAnswer(replace(self.server, version=version, build=build, problem=problem))
-        problem = backend_problem(listed.text) or (None if devices else self._unloaded_part())
+        problem = backend_problem(listed.text) or (None if devices else self._why_no_gpu(listed.text))
         backends = backends_of(listed.text, devices)
+        self._remember(version, build, backends, devices if problem is None else None)
         names = tuple(device.id for device in devices)
-        self._remember(version, build, backends, devices, problem)
         asked = replace(
             self.server, version=version, build=build, backends=backends, devices=names, problem=problem
         )
         return ServerAnswer(asked, devices)
 
-    def _known(self, devices: tuple[ServerDevice, ...]) -> ServerAnswer:
-        memory = self.memory
-        assert memory is not None  # noqa: S101 only called with one
+    def _remembered(self) -> ServerAnswer | None:
+        """The answer of an earlier run, where it may still be taken as true."""
+        known = self._known
+        if known is None:
+            return None
+        server = replace(self.server, version=known.version, build=known.build)
+        if (time_out := known.time_out_in(self._surroundings)) is not None:
+            return ServerAnswer(replace(server, problem=time_out))
+        if (devices := known.devices_in(self._surroundings)) is None:
+            return None
         names = tuple(device.id for device in devices)
-        server = replace(
-            self.server, version=memory.version, build=memory.build, backends=memory.backends, devices=names
-        )
-        return ServerAnswer(server, devices)
+        return ServerAnswer(replace(server, backends=known.backends, devices=names), devices)
+
+    def _known_version(self) -> str | None:
+        """Of a program that is no script: what a script starts may have changed."""
+        stable = self._identity is not None and self._identity.is_stable
+        return self._known.version if stable and self._known is not None else None
 
     def _version(self, timeout_s: float) -> tuple[str | None, int | None, str | None]:
-        if self.memory is not None:
-            return self.memory.version, self.memory.build, None
+        if (known := self._known) is not None and self._known_version():
+            return known.version, known.build, None
         output = self.outputs.get("--version", _Output())
         if output.error is not None:
             return None, None, output.error
@@ -159,32 +183,49 @@ class _Question:
         problem = start_problem(output.text, output.exit_code, timeout_s)
         return None, None, problem or "It does not say its version: it may be another program of this name."
 
-    def _unloaded_part(self) -> str | None:
-        """A backend whose library lies beside the program and gave no device: it could not be loaded, or it
-        found none. llama.cpp does not say which (ggml_backend_load_best is silent)."""
-        named = [name for name in self._parts if name in BACKEND_PARTS]
-        if not named:
-            return None
-        listed = " and ".join(BACKEND_PARTS[name] for name in named)
-        return (
-            f"It comes with {listed}, but sees no device: the driver or a library that it needs is missing."
-        )
+    def _hung(self, option: str) -> bool:
+        output = self.outputs.get(option, _Output())
+        return output.error is None and output.exit_code is None
+
+    def _why_no_gpu(self, listed: str) -> str | None:
+        """Why it lists none: a backend whose library lies beside the program, or where it loads them from,
+        could not be loaded or found no device. llama.cpp does not say which (ggml_backend_load_best is
+        silent), and of a static build nobody can tell whether it has a backend at all."""
+        beside = self._identity.parts if self._identity else ()
+        folder = backend_folder(listed)
+        parts = {*beside, *(parts_in(folder) if folder else ())}
+        if named := [BACKEND_PARTS[name] for name in sorted(parts & BACKEND_PARTS.keys())]:
+            return (
+                f"It comes with {' and '.join(named)}, but sees no device: the driver or a library that it "
+                "needs is missing."
+            )
+        # Libraries of another program (whisper.cpp) may lie beside a static build: libllama must be there.
+        has_parts_beside = "libllama" in beside and is_cpu_only(beside)
+        self._stays_cpu_only = has_parts_beside and folder in (None, os.path.dirname(self.real))  # noqa: PTH120
+        proven = has_parts_beside or (folder is not None and is_cpu_only(parts))
+        return LISTS_NO_GPU if self._has_gpu and not proven else None
 
     def _remember(
         self,
         version: str | None,
         build: int | None,
-        backends: tuple[str, ...],
-        devices: tuple[ServerDevice, ...],
-        problem: str | None,
+        backends: tuple[str, ...] = (),
+        devices: tuple[ServerDevice, ...] | None = None,
+        time_out: str | None = None,
     ) -> None:
-        """Only answers without trouble: what a person mends is to be seen at once."""
-        if self._identity is not None and self._identity.is_stable and version and problem is None:
-            self.memory = Remembered(
-                self._identity.key, version, build, backends, self._surroundings, time.time(), devices
-            )
-        elif self.memory is not None:
-            self.memory = replace(self.memory, surroundings="", devices=())
+        """``devices`` only of answers without trouble. That there are none, though the machine has a GPU, is
+        kept only of a build whose identity covers the libraries that prove it to be for the CPU alone."""
+        identity = self._identity
+        if identity is None or not (time_out or (identity.is_stable and version)):
+            if self.memory is not None:
+                self.memory = replace(self.memory, surroundings="", devices=(), time_out=None)
+            return
+        if self._has_gpu and not devices and not self._stays_cpu_only:
+            devices = None
+        surroundings = "" if devices is None and time_out is None else self._surroundings
+        self.memory = Remembered(
+            identity.key, version, build, backends, surroundings, time.time(), devices or (), time_out
+        )
 
 
 def _no_list(listed: _Output, timeout_s: float) -> str:
@@ -207,7 +248,7 @@ def _run(path: str, option: str, deadline: float) -> _Output:
     """What a program prints on both streams until it ends, and at most until ``deadline``.
 
     It runs in the root folder: llama.cpp loads backends from the working folder, too. Its process group is
-    killed at the end, so that nothing it started stays behind.
+    killed at the end.
     """
     environment = {name: text for name, text in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
     try:

@@ -2,8 +2,10 @@
 
 The version is kept as long as the program and the llama.cpp libraries beside it are the same files (size and
 time to the nanosecond). The devices are kept for a day at most and only for the same GPUs, driver and
-environment: they can change while the program does not. Scripts are never remembered (what they start may
-change), and neither are answers with trouble in them. A file that is broken or made up is ignored.
+environment: they can change while the program does not. Scripts are not remembered (what they start may
+change), and neither are answers with trouble in them, so that what a person mends is seen at once. The one
+exception is a program that did not answer in time, a script too: asking it costs every command seconds, so
+that is kept for some minutes. A file that is broken or made up is ignored.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from llmfit.advisor.server.answers import MAX_BUILD, MAX_DEVICES, ServerDevice
 from llmfit.advisor.text import clean_text
 
 FILE_NAME = "llama-servers.json"
-FORMAT = 1
+FORMAT = 2
 MAX_FILE_BYTES = 2**20
 MAX_ENTRIES = 64
 MAX_FOLDER_ENTRIES = 5000
 MAX_AGE_S = 86_400.0
+MAX_TIME_OUT_AGE_S = 600.0
 _PART_NAMES = ("libggml", "libllama", "libmtmd")
 
 
@@ -38,7 +41,7 @@ class Identity:
 
     key: str
     parts: tuple[str, ...]
-    """Backends that lie beside it as libraries: ``cuda`` for ``libggml-cuda.so``."""
+    """Libraries of llama.cpp beside it: ``cuda`` for ``libggml-cuda.so``, ``libllama`` for itself."""
     is_stable: bool
     """False for a script."""
 
@@ -49,17 +52,26 @@ class Remembered:
     ``surroundings`` the digest of what they depend on (empty: they are not known)."""
 
     key: str
-    version: str
+    version: str | None
     build: int | None
     backends: tuple[str, ...]
     surroundings: str
     asked_s: float
     devices: tuple[ServerDevice, ...]
+    time_out: str | None = None
+    """That it did not answer in time, one sentence; then it has no devices."""
 
     def devices_in(self, surroundings: str) -> tuple[ServerDevice, ...] | None:
         """The devices where they may still be taken as true, else ``None``."""
-        age_s = time.time() - self.asked_s
-        return self.devices if self.surroundings == surroundings and 0 <= age_s <= MAX_AGE_S else None
+        sound = self.version is not None and self.time_out is None
+        return self.devices if sound and self._holds(surroundings, MAX_AGE_S) else None
+
+    def time_out_in(self, surroundings: str) -> str | None:
+        """The time-out where the program need not be tried again yet, else ``None``."""
+        return self.time_out if self._holds(surroundings, MAX_TIME_OUT_AGE_S) else None
+
+    def _holds(self, surroundings: str, max_age_s: float) -> bool:
+        return self.surroundings == surroundings and 0 <= time.time() - self.asked_s <= max_age_s
 
 
 class ServerCache:
@@ -101,16 +113,24 @@ def identity_of(real_path: str) -> Identity | None:
             is_script = file.read(2) == b"#!"
     except (OSError, ValueError):
         return None
-    parts = _parts(path.parent) + (_parts(path.parent.parent / "lib") if path.parent.name == "bin" else [])
-    named = sorted({name.split(".", 1)[0].removeprefix("libggml-") for name, _, _ in parts})
-    key = repr((status.st_size, status.st_mtime_ns, sorted(parts)))
-    return Identity(digest(key), tuple(named), not is_script)
+    files = _parts(path.parent) + (_parts(path.parent.parent / "lib") if path.parent.name == "bin" else [])
+    key = repr((status.st_size, status.st_mtime_ns, sorted(files)))
+    return Identity(digest(key), _part_names(files), not is_script)
+
+
+def parts_in(folder: str) -> tuple[str, ...]:
+    """As ``Identity.parts``, of any folder."""
+    return _part_names(_parts(Path(folder)))
+
+
+def _part_names(files: list[tuple[str, int, int]]) -> tuple[str, ...]:
+    return tuple(sorted({name.split(".", 1)[0].removeprefix("libggml-") for name, _, _ in files}))
 
 
 def _parts(folder: Path) -> list[tuple[str, int, int]]:
     """The libraries of llama.cpp in a folder: name, size and time."""
     found: list[tuple[str, int, int]] = []
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
         for entry in islice(entries, MAX_FOLDER_ENTRIES):
             if entry.name.startswith(_PART_NAMES):
                 status = entry.stat()
@@ -145,6 +165,7 @@ def _to_json(entry: Remembered) -> dict[str, Any]:
         "surroundings": entry.surroundings,
         "asked_s": entry.asked_s,
         "devices": [[device.id, device.name, device.total_bytes] for device in entry.devices],
+        "time_out": entry.time_out,
     }
 
 
@@ -153,7 +174,7 @@ def _from_json(entry: Any) -> Remembered:
     build = entry["build"]
     return Remembered(
         _text(entry["key"]),
-        _text(entry["version"]),
+        _text_or_none(entry["version"]),
         None if build is None else int(_number(build, MAX_BUILD)),
         tuple(_text(name) for name in _few(entry["backends"])),
         _text(entry["surroundings"], may_be_empty=True),
@@ -162,6 +183,7 @@ def _from_json(entry: Any) -> Remembered:
             ServerDevice(_text(name), _text(words), None if size is None else int(_number(size, 2**50)))
             for name, words, size in _few(entry["devices"])
         ),
+        _text_or_none(entry["time_out"]),
     )
 
 
@@ -175,6 +197,10 @@ def _text(value: Any, may_be_empty: bool = False) -> str:
     if not isinstance(value, str) or (not value and not may_be_empty):
         raise TypeError
     return clean_text(value)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _number(value: Any, most: int) -> float:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, LlamaServer, Machine, Memory
 from llmfit.advisor.server.answers import (
+    LISTS_NO_GPU,
     ServerDevice,
     backends_of,
     devices_of,
@@ -101,6 +102,58 @@ def test_backend_libraries_that_gave_no_device(tmp_path: Path) -> None:
     assert server.problem is not None and server.problem.startswith(
         "It comes with Vulkan, but sees no device"
     )
+
+
+def _asked(path: Path, has_gpu: bool = True) -> LlamaServer:
+    return ask_llama_servers([LlamaServer(str(path))], LONG_S, has_gpu=has_gpu)[0].server
+
+
+def test_a_static_build_that_lists_none_is_not_called_a_cpu_build(tmp_path: Path) -> None:
+    """A Vulkan build without a driver says exactly the same as one without Vulkan."""
+    path = write_program(tmp_path / "bin" / "llama-server", server_script())
+    assert _asked(path).problem == LISTS_NO_GPU
+    assert _asked(path, has_gpu=False).problem is None
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libggml-cpu.so").touch()  # of whisper.cpp, say
+    assert _asked(path).problem == LISTS_NO_GPU
+
+
+@pytest.mark.parametrize(
+    ("files", "proven"),
+    [
+        (("libllama.so", "libggml-base.so", "libggml-cpu.so"), True),
+        (("libllama.so.0.0.1", "libggml-cpu-haswell.so", "libggml-cpu-zen4.so", "libggml-rpc.so"), True),
+        (("libllama.dylib", "libggml-cpu.dylib", "libggml-blas.dylib"), True),
+        (("libllama.so", "libggml-base.so"), False),
+        (("libllama.so", "libggml-cpu.so", "libggml-newgpu.so"), False),
+        (("libggml-cpu.so",), False),
+    ],
+)
+def test_a_shared_build_with_all_its_libraries_beside_it_proves_what_it_has(
+    tmp_path: Path, files: tuple[str, ...], proven: bool
+) -> None:
+    path = write_program(tmp_path / "llama-server", server_script())
+    for name in files:
+        (tmp_path / name).touch()
+    assert _asked(path).problem == (None if proven else LISTS_NO_GPU)
+
+
+@pytest.mark.parametrize(
+    ("library", "problem"),
+    [
+        ("libggml-cpu-zen4.so", None),
+        ("libggml-vulkan.so", "It comes with Vulkan"),
+        ("libggml-x.so", "It lists"),
+    ],
+)
+def test_the_folder_that_it_loads_backends_from(tmp_path: Path, library: str, problem: str | None) -> None:
+    folder = tmp_path / "ggml" / "backends"
+    folder.mkdir(parents=True)
+    (folder / "libggml-cpu-x64.so").touch()
+    (folder / library).touch()
+    said = f"load_backend: loaded CPU backend from {folder}/libggml-cpu-x64.so"
+    found = _asked(write_program(tmp_path / "bin" / "llama-server", server_script(stderr=said)))
+    assert (found.problem or "").startswith(problem or "") and (found.problem is None) is (problem is None)
 
 
 @pytest.mark.parametrize(
