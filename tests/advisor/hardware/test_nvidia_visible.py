@@ -122,6 +122,68 @@ def test_no_more_than_llama_cpp_takes() -> None:
     assert last == (cards[16],)
 
 
+def kind(number: int, name: str, capability: str | None, gb_per_s: int | None) -> NvidiaDevice:
+    bandwidth = None if gb_per_s is None else gb_per_s * 10**9
+    gpu = replace(card(number, name).gpu, compute_capability=capability, bandwidth_bytes_per_s=bandwidth)
+    return NvidiaDevice(gpu, number)
+
+
+@pytest.mark.parametrize(
+    ("devices", "wanted", "numbers"),
+    [
+        # GTX 1660 SUPER first on the bus: CUDA counts the RTX 3090 first (koboldcpp issue 1023).
+        ([kind(0, "1660", "7.5", 336), kind(1, "3090", "8.6", 936)], "0", [1]),
+        ([kind(0, "1660", "7.5", 336), kind(1, "3090", "8.6", 936)], "1,0", [0, 1]),
+        # RTX 3090 first on the bus: CUDA counts the RTX 4090 first (ollama issue 7429).
+        ([kind(0, "3090", "8.6", 936), kind(1, "4090", "8.9", 1008)], "0,1", [1, 0]),
+        # 10.0 is more than 9.0; equal cards stay in the order of the bus.
+        (
+            [kind(0, "A", "9.0", 500), kind(1, "B", "10.0", 900), kind(2, "A", "9.0", 500)],
+            "0,1,2",
+            [1, 0, 2],
+        ),
+    ],
+)
+def test_numbers_count_the_fastest_first(
+    devices: list[NvidiaDevice], wanted: str, numbers: list[int]
+) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": wanted}
+    found, notes = visible_devices(devices, environ)
+    assert [device.card for device in found] == numbers
+    assert any("counts unlike cards fastest first: 0 is taken as" in note for note in notes)
+    assert not any("may mean another card" in note for note in notes)
+    by_bus = visible_devices(devices, environ | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    assert [device.card for device in by_bus[0]] == [int(number) for number in wanted.split(",")]
+    assert not any("fastest first" in note for note in by_bus[1])
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        # CUDA counts the GB300 first, though its capability is the lower one (vllm pull request 53834).
+        [kind(0, "RTX PRO 4000", "12.0", 672), kind(1, "GB300", "10.3", 8000)],
+        [kind(0, "4060", "8.9", 272), kind(1, "3090", "8.6", 936)],
+        [kind(0, "3060", "8.6", 360), kind(1, "3090", "8.6", 936)],
+        [kind(0, "1660", None, 336), kind(1, "3090", "8.6", 936)],
+        [kind(0, "1660", "7.5", None), kind(1, "3090", "8.6", 936)],
+        [part(0, 1), kind(1, "3090", "8.6", 936)],
+    ],
+)
+def test_a_number_that_may_mean_another_card_is_said(devices: list[NvidiaDevice]) -> None:
+    found, notes = visible_devices(devices, {"CUDA_VISIBLE_DEVICES": "1"})
+    assert [device.card for device in found] == [1]
+    assert any("a number may mean another card" in note for note in notes)
+    uuid = devices[1].gpu.uuid or ""
+    found, notes = visible_devices(devices, {"CUDA_VISIBLE_DEVICES": uuid})
+    assert [device.card for device in found] == [1]
+    assert not any("another card" in note for note in notes)
+
+
+def test_equal_cards_have_one_order() -> None:
+    cards = [kind(0, "3090", "8.6", 936), kind(1, "3090", "8.6", 936)]
+    assert visible_devices(cards, {"CUDA_VISIBLE_DEVICES": "1,0"}) == ((cards[1], cards[0]), ())
+
+
 @given(st.text(max_size=30), st.integers(0, 3))
 def test_no_list_breaks_it(wanted: str, count: int) -> None:
     devices = [part(0, 1), card(1), card(2)][:count]
