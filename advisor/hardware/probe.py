@@ -19,7 +19,7 @@ from llmfit.advisor.hardware.drm.intel import IntelProbe
 from llmfit.advisor.hardware.findings import Findings, Probe
 from llmfit.advisor.hardware.host.probe import HostProbe
 from llmfit.advisor.hardware.mac.apple import AppleProbe
-from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.hardware.machine import MAX_GPUS, Cpu, Gpu, Machine, Memory
 from llmfit.advisor.hardware.nvidia.probe import NvidiaProbe
 from llmfit.advisor.text import clean_text
 
@@ -51,6 +51,7 @@ def detect_machine(
     memory = next((part.memory for part in found if part.memory is not None), Memory(None, None))
     notes = [note for part in found for note in part.notes]
     gpus = _without_idle_integrated([gpu for part in found for gpu in part.gpus], notes)
+    gpus = _at_most(MAX_GPUS, gpus, notes)
     finished = _with_facts(gpus, memory, match, estimate, notes)
     return Machine(
         os=_OS_NAMES.get(platform.system(), platform.system().lower()),
@@ -132,6 +133,15 @@ def _without_idle_integrated(gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
             notes[:] = [note for note in notes if not note.startswith(f"{name}: ")]
         notes.append(f"{name} is left out: llama.cpp uses no integrated GPU beside a graphics card.")
     return cards
+
+
+def _at_most(most: int, gpus: list[Gpu], notes: list[str]) -> list[Gpu]:
+    """As many as llama.cpp takes, whoever made them."""
+    if len(gpus) > most:
+        notes.append(
+            f"{len(gpus)} GPUs are here; llama.cpp takes {most}, so only the first {most} are listed."
+        )
+    return gpus[:most]
 
 
 def _rename(notes: list[str], gpus: Sequence[Gpu], old: str, new: str) -> None:

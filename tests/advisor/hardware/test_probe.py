@@ -14,7 +14,7 @@ from llmfit.advisor.hardware import probe as probe_module
 from llmfit.advisor.hardware.drm.amd import AmdProbe
 from llmfit.advisor.hardware.drm.intel import IntelProbe
 from llmfit.advisor.hardware.findings import Findings
-from llmfit.advisor.hardware.machine import Cpu, Gpu, GpuFacts, Memory
+from llmfit.advisor.hardware.machine import MAX_GPUS, Cpu, Gpu, GpuFacts, Memory
 from llmfit.advisor.hardware.machine_file import machine_from_json, machine_to_json
 from llmfit.advisor.hardware.probe import detect_machine
 from llmfit.advisor.text import clean_text
@@ -99,6 +99,24 @@ def test_an_integrated_gpu_gives_way_to_a_card() -> None:
     assert [gpu.name for gpu in machine.gpus] == [CARD.name]
     assert machine.gpus[0].index == 0
     assert "NVIDIA GB10 is left out" in machine.notes[0]
+
+
+def test_no_more_gpus_than_llama_cpp_takes() -> None:
+    """Whoever made them: NVIDIA's probe cuts its own list, and others may join it."""
+    nvidia, amd = (Gpu(0, name, name.lower(), "vulkan") for name in ("NVIDIA", "AMD"))
+    asked: list[str] = []
+
+    def match(gpu: Gpu, size_bytes: int | None) -> None:
+        asked.append(gpu.name)
+
+    probes = [Fixed(Findings(gpus=(nvidia,) * 10)), Fixed(Findings(gpus=(amd,) * 7))]
+    machine = detect_machine(probes, match)
+    assert [gpu.index for gpu in machine.gpus] == list(range(MAX_GPUS))
+    assert [gpu.name for gpu in machine.gpus] == ["NVIDIA"] * 10 + ["AMD"] * 6 == asked
+    told = "17 GPUs are here; llama.cpp takes 16, so only the first 16 are listed."
+    assert told in machine.notes
+    fits = detect_machine([Fixed(Findings(gpus=(amd,) * MAX_GPUS))])
+    assert (len(fits.gpus), fits.notes) == (MAX_GPUS, ())
 
 
 def test_the_catalogue_fills_what_the_driver_does_not_tell() -> None:
