@@ -8,7 +8,7 @@ from functools import cache
 from typing import cast
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts
+from llmfit.advisor.hardware.machine import SAME_SIZE, Gpu, GpuFacts
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB
 from llmfit.catalog import loader
@@ -28,8 +28,6 @@ _MAKER_WORDS = frozenset(
 )
 _SERIES_WORDS = frozenset({"rtx", "gtx", "rx", "arc", "pro", "ai"})
 """What people leave out at the front: ``3090``, ``7900 XTX``, ``A6000``, ``B580``."""
-_SIZE_TOLERANCE = 0.12
-"""Drivers show up to 7 % less than the size sold (ECC, firmware, a DGX Spark's 119.7 of 128 GiB)."""
 FEWEST_ALIKE = 3
 """Fewer cards are no class."""
 _SAME_WORD = {"laptop": "mobile", "notebook": "mobile"}
@@ -65,10 +63,10 @@ def match_gpu(gpu: Gpu, memory_bytes: int | None) -> GpuFacts | None:
     """The row of a card that a probe found; ``memory_bytes`` is what it shows (system RAM if shared).
 
     A row of the user's own with its name first; then by PCI id and revision, then by the driver's name
-    (Apple's by their cores, too). A slice (MIG) is looked up
-    as the card it is cut from: the facts are the whole card's. None where nothing fits, where several cards
-    fit and the memory does not decide, and where a card shows much less memory than it is sold with: a slice
-    that nobody names (vGPU) has less bandwidth, too.
+    (Apple's by their cores, too). A slice (MIG) is looked up as the card it is cut from: the facts are the
+    whole card's. None where nothing fits, where several cards fit and the memory does not decide, and where a
+    card shows much less memory than it is sold with: a slice that nobody names (vGPU) has less bandwidth,
+    too.
     """
     name = gpu.name
     if gpu.partition is not None:
@@ -99,7 +97,7 @@ def typical_bandwidth(vendor: str, memory_bytes: int | None) -> tuple[int, str] 
         and facts.bandwidth_bytes_per_s is not None
         and facts.memory_bytes_options
         and facts.unified_memory == (vendor == "apple")
-        and _surplus(facts, memory_bytes) <= _SIZE_TOLERANCE
+        and _size_difference(facts, memory_bytes) <= SAME_SIZE
     )
     if len(alike) < FEWEST_ALIKE:
         return None
@@ -118,10 +116,10 @@ def _decided(found: Sequence[GpuFacts], name: str, memory_bytes: int | None) -> 
     The RAM that a chip shares says which chip it is only where several have its name: a machine may show
     less of it than is sold (firmware, a container, a virtual machine).
     """
-    fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= _SIZE_TOLERANCE]
+    fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= SAME_SIZE]
     if len(found) > 1:
         fitting = [
-            facts for facts in fitting if memory_bytes and _surplus(facts, memory_bytes) <= _SIZE_TOLERANCE
+            facts for facts in fitting if memory_bytes and _size_difference(facts, memory_bytes) <= SAME_SIZE
         ]
     elif found and found[0].unified_memory:
         fitting = list(found)
@@ -155,8 +153,9 @@ def _shortfall(facts: GpuFacts, memory_bytes: int | None) -> float:
     return min(max(0.0, 1 - memory_bytes / size) for size in facts.memory_bytes_options)
 
 
-def _surplus(facts: GpuFacts, memory_bytes: int) -> float:
-    """How far the memory is above the nearest size sold."""
+def _size_difference(facts: GpuFacts, memory_bytes: int) -> float:
+    """How far the memory is from the nearest size sold, above or below, as a share of it; 0 where none is
+    known."""
     return min((abs(memory_bytes / size - 1) for size in facts.memory_bytes_options), default=0.0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from llmfit.advisor.hardware.machine import Gpu, GpuFacts, Machine, Memory, Partition
+from llmfit.advisor.hardware.machine import SAME_SIZE, Gpu, GpuFacts, Machine, Memory, Partition
 
 DriverMatch = Callable[[Gpu, int | None], GpuFacts | None]
 """The row of a card that a probe found, with this much memory (system RAM for unified memory), or ``None``
@@ -25,8 +25,6 @@ bound, with which the catalogue finds the size that the card is sold with."""
 RAM_SOURCE = "RAM"
 """How the source of an integrated GPU's bandwidth begins that is the RAM's."""
 FREE_SOURCE = "total less listed programs"
-SAME_SIZE = 0.12
-"""Drivers show up to 7 % less than the size sold."""
 SAME_BANDWIDTH = 0.1
 """Memory clock × bus width meets the catalogue within 1 % on the cards checked; 10 % off is another card."""
 
@@ -89,8 +87,8 @@ def add_bandwidth(
 
 
 def share_ram_bandwidth(machine: Machine) -> Machine:
-    """``machine`` with the bandwidth of its RAM on integrated GPUs of which none is known but an earlier one of
-    the RAM: for a figure that was found after the GPUs were read (a measurement, an option)."""
+    """``machine`` with the bandwidth of its RAM on integrated GPUs of which none is known but an earlier one
+    of the RAM: for a figure that was found after the GPUs were read (a measurement, an option)."""
     gpus = tuple(_with_ram_bandwidth(gpu, machine.memory) for gpu in machine.gpus)
     return machine if gpus == machine.gpus else replace(machine, gpus=gpus)
 

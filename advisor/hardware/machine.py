@@ -179,6 +179,11 @@ class Machine:
     nothing on this computer is about it. ``None``: it was probed here."""
 
 
+SAME_SIZE = 0.12
+"""Memory sizes that differ by no more than this share are one: drivers show up to 7 % less than the size sold
+(ECC, firmware, a DGX Spark's 119.7 of 128 GiB)."""
+
+
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
     """What is known of a card before anybody looks into a computer: one row of the catalogue.

@@ -149,8 +149,8 @@ def read_machine(path: Path) -> Machine:
 def machine_from_json(document: object, what: str = "machine") -> Machine:
     """The machine in a document ``llmfit.hardware/1``; unknown fields are ignored, missing ones are unknown.
 
-    ``described_by`` is ``--machine`` from then on, whatever computer it was written on. Raises UsageError naming
-    the first field that is wrong; ``what`` names the document in that message.
+    ``described_by`` is ``--machine`` from then on, whatever computer it was written on. Raises UsageError
+    naming the first field that is wrong; ``what`` names the document in that message.
     """
     from pydantic import ValidationError  # 110 ms: only where a machine is read
 
