@@ -20,18 +20,16 @@ from llmfit.advisor.units import MIB
 _DEVICE_PREFIX = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "MTL"}
 
 
-def device_name(machine: Machine, gpu_index: int) -> str:
+def device_name(machine: Machine, gpu_index: int, used: Sequence[int] = ()) -> str:
     """The name llama.cpp gives a GPU: ``CUDA0``. Each backend counts its own devices from 0.
 
-    A slice of a card (MIG) is alone where a program sees it at all.
+    On a machine with slices (MIG) only the GPUs in ``used`` are shown to it: see ``launch_environment``.
     """
     gpu = next(gpu for gpu in machine.gpus if gpu.index == gpu_index)
-    ordinal = 0
-    if gpu.partition is None:
-        ordinal = sum(
-            other.backend == gpu.backend and other.partition is None and other.index < gpu.index
-            for other in machine.gpus
-        )
+    seen = [other.index for other in machine.gpus if other.backend == gpu.backend]
+    if _has_slices(machine):
+        seen = [index for index in seen if index in used or index == gpu_index]
+    ordinal = seen.index(gpu_index)
     return f"{_DEVICE_PREFIX.get(gpu.backend, gpu.backend)}{ordinal}"
 
 
@@ -55,9 +53,32 @@ def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: M
     return tuple(argv)
 
 
-def shell_command(argv: Sequence[str]) -> str:
+def launch_environment(settings: LaunchSettings, machine: Machine) -> tuple[tuple[str, str], ...]:
+    """Variables without which CUDA would mean other cards than the arguments do, as (name, value).
+
+    CUDA counts the fastest card first where cards differ, this machine's list counts by PCI bus (CUDA C
+    programming guide, CUDA_DEVICE_ORDER). Slices are chosen by their UUIDs.
+    """
+    cards = [gpu for gpu in machine.gpus if gpu.backend == "cuda"]
+    used = [gpu for gpu in cards if gpu.index in settings.devices]
+    if not used:
+        return ()
+    uuids = [gpu.uuid for gpu in used]
+    if _has_slices(machine) and len(cards) > 1 and None not in uuids:
+        return (("CUDA_VISIBLE_DEVICES", ",".join(map(str, uuids))),)
+    if len({gpu.name for gpu in cards}) > 1:
+        return (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),)
+    return ()
+
+
+def shell_command(argv: Sequence[str], environment: Sequence[tuple[str, str]] = ()) -> str:
     """One line to copy, quoted for the shell; what cannot be seen is written as bash and zsh read it."""
-    return " ".join(map(_quoted, argv))
+    variables = (f"{name}={_quoted(value)}" for name, value in environment)
+    return " ".join([*variables, *map(_quoted, argv)])
+
+
+def _has_slices(machine: Machine) -> bool:
+    return any(gpu.partition is not None for gpu in machine.gpus)
 
 
 def _quoted(argument: str) -> str:
@@ -80,7 +101,10 @@ def _device_args(settings: LaunchSettings, machine: Machine) -> list[str]:
         return ["--device", "none", "-ngl", "0"] if machine.gpus else ["-ngl", "0"]
     argv = []
     if len(settings.devices) < len(machine.gpus):
-        argv += ["--device", ",".join(device_name(machine, index) for index in settings.devices)]
+        argv += [
+            "--device",
+            ",".join(device_name(machine, index, settings.devices) for index in settings.devices),
+        ]
     layers = "all" if settings.gpu_layers >= ALL_LAYERS else str(settings.gpu_layers)
     argv += ["-ngl", layers]
     if settings.split_mode != "layer":
@@ -125,4 +149,4 @@ def _host_args(settings: LaunchSettings) -> list[str]:
     return argv
 
 
-__all__ = ["device_name", "server_argv", "shell_command"]
+__all__ = ["device_name", "launch_environment", "server_argv", "shell_command"]

@@ -9,6 +9,7 @@ from llmfit.advisor.memory.breakdown import MemoryEstimate
 from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS_OFFLOAD
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.command import launch_environment, shell_command
 from llmfit.advisor.speed.estimate import SpeedEstimate
 
 __all__ = [
@@ -74,3 +75,13 @@ class Judgement:
     @property
     def fits(self) -> bool:
         return self.verdict != DOES_NOT_FIT
+
+    @property
+    def environment(self) -> tuple[tuple[str, str], ...]:
+        """Variables that belong to ``argv``, as (name, value); most commands need none."""
+        return launch_environment(self.settings, self.machine)
+
+    @property
+    def shell_line(self) -> str | None:
+        """``argv`` with its variables as one line for a shell; ``None`` where nothing can run."""
+        return None if self.argv is None else shell_command(self.argv, self.environment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.command import launch_environment
 from llmfit.advisor.recommend.judgement import Warning
 from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
 from llmfit.advisor.units import format_context, format_gib
@@ -24,6 +25,7 @@ def find_warnings(
         _shared_context(settings),
         _unknown_free_memory(machine, settings),
         _slice_of_a_card(machine, settings),
+        _order_of_cards(machine, settings),
         _mmproj(settings),
         _no_repository(model),
         _larger_file(model),
@@ -99,7 +101,19 @@ def _slice_of_a_card(machine: Machine, settings: LaunchSettings) -> Warning | No
     which = used[0].uuid or "the UUID of this slice (nvidia-smi -L)"
     return Warning(
         "mig_slice",
-        f"Planned for one slice, {used[0].name}: start llama-server with CUDA_VISIBLE_DEVICES={which}.",
+        f"Planned for one slice, {used[0].name}: the command shows llama-server nothing else "
+        f"(CUDA_VISIBLE_DEVICES={which}).",
+    )
+
+
+def _order_of_cards(machine: Machine, settings: LaunchSettings) -> Warning | None:
+    order = dict(launch_environment(settings, machine)).get("CUDA_DEVICE_ORDER")
+    if order is None:
+        return None
+    return Warning(
+        "device_order",
+        f"These cards differ, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER={order} is set, as the "
+        "command does: without it --device and -ts would mean other cards.",
     )
 
 

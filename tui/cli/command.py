@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.recommend.command import shell_command
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.estimate import judge_from
 from llmfit.tui.cli.output import print_json, print_lines
@@ -13,7 +12,7 @@ from llmfit.tui.cli.output import print_json, print_lines
 
 def run(parsed: argparse.Namespace) -> int:
     judgement = judge_from(vars(parsed))
-    if judgement.argv is None:
+    if judgement.argv is None or judgement.shell_line is None:
         hint = f"Would help: {judgement.remedies[0].text}." if judgement.remedies else ""
         why = f"does not fit, {format_gib(judgement.shortfall_bytes)} short"
         raise LlmfitError(f"{judgement.model.id} {judgement.model.quantization}", why, hint)
@@ -22,10 +21,11 @@ def run(parsed: argparse.Namespace) -> int:
             {
                 "schema": "llmfit.command/1",
                 "argv": list(judgement.argv),
-                "shell": shell_command(judgement.argv),
+                "environment": dict(judgement.environment),
+                "shell": judgement.shell_line,
                 "verdict": judgement.verdict,
             }
         )
     else:
-        print_lines([shell_command(judgement.argv)])
+        print_lines([judgement.shell_line])
     return 0

@@ -10,7 +10,6 @@ from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.breakdown import DeviceMemory
 from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.recommend.command import shell_command
 from llmfit.advisor.recommend.judgement import (
     DOES_NOT_FIT,
     FITS_CPU,
@@ -171,9 +170,9 @@ def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH) -> Iterator[s
             yield title
             for line in lines:
                 yield from wrapped(printable(line), width, "  - ")
-    if judgement.argv is not None:
+    if judgement.shell_line is not None:
         yield ""
-        yield shell_command(judgement.argv)
+        yield judgement.shell_line
 
 
 def wrapped(text: str, width: int = TEXT_WIDTH, start: str = "") -> list[str]:
@@ -216,8 +215,8 @@ def recommendation_lines(
             yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         for warning in recommendation.judgement.warnings:
             yield from wrapped(f"Mind: {printable(warning.text)}", TEXT_WIDTH, "   - ")
-        if recommendation.judgement.argv is not None:
-            yield f"   {shell_command(recommendation.judgement.argv)}"
+        if recommendation.judgement.shell_line is not None:
+            yield f"   {recommendation.judgement.shell_line}"
     if machine.simulated and machine.notes:
         yield ""
         yield "Assumed"

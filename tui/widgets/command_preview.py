@@ -40,11 +40,7 @@ class CommandPreview(Static):
 
 def command_text(pick: Pick | None) -> str:
     """What a shell takes; empty where nothing can run."""
-    if pick is None or pick.judgement.argv is None:
-        return ""
-    from llmfit.advisor.recommend.command import shell_command
-
-    return shell_command(pick.judgement.argv)
+    return "" if pick is None else pick.judgement.shell_line or ""
 
 
 def _no_command(pick: Pick) -> Text:

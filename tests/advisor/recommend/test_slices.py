@@ -57,6 +57,8 @@ def test_the_largest_slice_is_taken_and_named() -> None:
     assert judgement.argv[judgement.argv.index("--device") + 1] == "CUDA0"
     (warning,) = [warning for warning in judgement.warnings if warning.code == "mig_slice"]
     assert "CUDA_VISIBLE_DEVICES=MIG-1" in warning.text
+    assert judgement.environment == (("CUDA_VISIBLE_DEVICES", "MIG-1"),)
+    assert (judgement.shell_line or "").startswith("CUDA_VISIBLE_DEVICES=MIG-1 llama-server ")
 
 
 def test_a_slice_alone_needs_no_word() -> None:
@@ -66,7 +68,30 @@ def test_a_slice_alone_needs_no_word() -> None:
 
 
 def test_whole_cards_come_first_where_they_hold_more() -> None:
-    card = replace(slice_of(1, 80), name="NVIDIA A100", partition=None)
+    card = replace(slice_of(1, 80), name="NVIDIA A100", uuid="GPU-9", partition=None)
     judgement = judge(LARGE, machine(slice_of(0, 20), card), Request())
     assert judgement.verdict == "fits_gpu"
     assert judgement.settings.devices == (1,)
+    assert judgement.argv is not None
+    assert judgement.argv[judgement.argv.index("--device") + 1] == "CUDA0"
+    assert judgement.environment == (("CUDA_VISIBLE_DEVICES", "GPU-9"),)
+
+
+def test_different_cards_are_counted_as_they_are_listed() -> None:
+    """CUDA would call the faster one CUDA0."""
+    cards = tuple(
+        Gpu(i, name, "nvidia", "cuda", vram_total_bytes=size * GIB, vram_free_bytes=size * GIB)
+        for i, (name, size) in enumerate((("RTX 3060", 12), ("RTX 3090", 24)))
+    )
+    judgement = judge(build_model(find_model("gemma-3-27b"), "Q4_K_M"), machine(*cards), Request())
+    assert judgement.settings.devices == (1,)
+    assert (judgement.shell_line or "").startswith("CUDA_DEVICE_ORDER=PCI_BUS_ID llama-server ")
+    assert judgement.argv is not None and "CUDA1" in judgement.argv
+    assert "device_order" in [warning.code for warning in judgement.warnings]
+
+
+def test_equal_cards_need_no_variable() -> None:
+    card = Gpu(0, "RTX 3090", "nvidia", "cuda", vram_total_bytes=24 * GIB, vram_free_bytes=24 * GIB)
+    judgement = judge(SMALL, machine(card, replace(card, index=1)), Request())
+    assert judgement.environment == ()
+    assert (judgement.shell_line or "").startswith("llama-server ")
