@@ -57,27 +57,42 @@ def _is_that_file(local: LocalModel, judgement: Judgement) -> bool:
 
 
 def _with_file(judgement: Judgement, local: LocalModel, found: LocalModels) -> Judgement:
-    """The same configuration, started from the file. What needs a projector takes the one beside it.
+    """The same configuration, started from the file. What needs a projector takes the one of its repository.
 
     Without one the command stays: with ``-m`` llama-server would start without its projector.
     """
     from llmfit.advisor.recommend.command import server_argv
-    from llmfit.catalog.local.local_model import PROJECTOR
 
     settings = judgement.settings
     if settings.projector_bytes and settings.mmproj_path is None:
-        beside = (
-            one.path
-            for one in found.models
-            if one.kind == PROJECTOR
-            and one.problem is None
-            and one.path.parent == local.path.parent
-            and one.file_bytes <= settings.projector_bytes
-        )
-        projector = next(beside, None)
+        projector = _projector_of(local, found, settings.projector_bytes)
         if projector is None:
             return judgement
-        settings = replace(settings, mmproj_path=str(projector))
+        settings = replace(settings, mmproj_path=str(projector.path))
     model = replace(judgement.model, launch_args=("-m", str(local.path)))
     argv = None if judgement.argv is None else server_argv(settings, model.launch_args, judgement.machine)
     return replace(judgement, model=model, settings=settings, argv=argv)
+
+
+def _projector_of(local: LocalModel, found: LocalModels, most_bytes: int) -> LocalModel | None:
+    """The projector that surely belongs to a model: of the same repository, in its folder or one above it.
+
+    So llama-server chooses with ``-hf`` (llama.cpp, common/download.cpp, find_best_sibling). A folder without
+    repositories, or all of Ollama's blobs, may hold those of other models, and sizes do not tell them apart;
+    nor does a repository of several models, where its projectors differ in more than their type.
+    """
+    from llmfit.catalog.local.local_model import HUGGING_FACE, LLAMA_CPP, LM_STUDIO, PROJECTOR
+
+    # "OWNER/REPO"; a file that lies in no repository has its own name, without a folder.
+    if local.store not in (HUGGING_FACE, LLAMA_CPP, LM_STUDIO) or "/" not in local.name:
+        return None
+    ours = [
+        one
+        for one in found.models
+        if (one.kind, one.problem, one.store, one.name) == (PROJECTOR, None, local.store, local.name)
+        and one.path.parent in local.path.parents
+    ]
+    if len({one.n_parameters for one in ours}) > 1:
+        return None
+    small_enough = (one for one in ours if one.file_bytes <= most_bytes)
+    return max(small_enough, key=lambda one: (len(one.path.parts), one.file_bytes), default=None)

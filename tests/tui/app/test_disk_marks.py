@@ -9,7 +9,16 @@ import pytest
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.recommend.command import shell_command
-from llmfit.catalog.local.local_model import FOLDER, PROJECTOR, LocalModel, LocalModels
+from llmfit.catalog.local.local_model import (
+    FOLDER,
+    HUGGING_FACE,
+    LLAMA_CPP,
+    LM_STUDIO,
+    OLLAMA,
+    PROJECTOR,
+    LocalModel,
+    LocalModels,
+)
 from llmfit.tui.messages import NotModelled, Pick
 from llmfit.tui.on_disk import SAME_FILE_SHARE, here_first, mark_of, marked
 from llmfit.tui.screens.details import DetailsScreen
@@ -94,19 +103,72 @@ def with_projector(size_bytes: int) -> Pick:
     return replace(pick, judgement=replace(pick.judgement, settings=settings, model=model, argv=argv))
 
 
-def test_a_model_that_sees_is_started_with_the_projector_beside_it_or_fetched_as_before() -> None:
-    projector = LocalModel((SPACED.with_name("mmproj.gguf"),), FOLDER, "mmproj", 900, kind=PROJECTOR)
-    pick = marked(with_projector(1000), LocalModels((on_disk(QWEN), projector)))
-    assert pick.judgement.argv is not None
-    assert ("--mmproj", str(projector.path)) == pick.judgement.argv[-4:-2]
-    for found in (
-        LocalModels((on_disk(QWEN),)),
-        LocalModels((on_disk(QWEN), replace(projector, file_bytes=1001))),
-        LocalModels((on_disk(QWEN), replace(projector, paths=(Path("/elsewhere/mmproj.gguf"),)))),
-    ):
-        pick = marked(with_projector(1000), found)
-        assert mark_of(pick) == "●"
-        assert pick.judgement.argv == ("llama-server", "-hf", "a/b:Q4_K_M")
+REPO = Path("/hub/models--a--b/snapshots/1")
+
+
+def in_repository(store: str = HUGGING_FACE, name: str = "a/b") -> tuple[LocalModel, LocalModel]:
+    """A model and the projector of its repository."""
+    model = replace(on_disk(QWEN, path=REPO / "Q4" / "m.gguf"), store=store, name=name)
+    return model, LocalModel(
+        (REPO / "mmproj.gguf",), store, name, 900, kind=PROJECTOR, quantization="F16", n_parameters=450
+    )
+
+
+def projector_in(*found: LocalModel) -> str | None:
+    """The projector in the command of a pick that is on this disk; ``None`` for the command as it was."""
+    pick = marked(with_projector(1000), LocalModels(found))
+    assert mark_of(pick) == "●" and pick.judgement.argv is not None
+    if pick.judgement.argv == ("llama-server", "-hf", "a/b:Q4_K_M"):
+        return None
+    assert pick.judgement.argv[1] == "-m" and pick.judgement.argv[-4] == "--mmproj"
+    return pick.judgement.argv[-3]
+
+
+@pytest.mark.parametrize("store", [HUGGING_FACE, LM_STUDIO, LLAMA_CPP])
+def test_a_model_that_sees_is_started_with_the_projector_of_its_repository(store: str) -> None:
+    model, projector = in_repository(store)
+    assert projector_in(model, projector) == str(projector.path)
+    small = replace(projector, paths=(REPO / "mmproj-q8.gguf",), file_bytes=500)
+    assert projector_in(model, small, projector) == str(projector.path), "the best that is planned for"
+    nearer = replace(small, paths=(REPO / "Q4" / "mmproj.gguf",))
+    assert projector_in(model, projector, nearer) == str(nearer.paths[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file_bytes": 1001},
+        {"problem": "it ends too early"},
+        {"name": "a/c"},
+        {"store": LM_STUDIO},
+        {"paths": (REPO / "Q8" / "mmproj.gguf",)},
+    ],
+)
+def test_a_projector_that_may_be_of_another_model_is_not_taken(change: dict[str, object]) -> None:
+    model, projector = in_repository()
+    assert projector_in(model) is None
+    assert projector_in(model, replace(projector, **change)) is None  # type: ignore[arg-type]
+
+
+def test_a_repository_of_several_models_leaves_the_choice_to_llama_server() -> None:
+    model, projector = in_repository()
+    other = replace(projector, paths=(REPO / "mmproj-4b.gguf",), file_bytes=880, n_parameters=440)
+    assert projector_in(model, projector, other) is None
+
+
+@pytest.mark.parametrize(
+    ("store", "names"),
+    [
+        (FOLDER, ("gemma-3-27b.gguf", "mmproj-Qwen2.5-VL-3B.gguf")),
+        (LLAMA_CPP, ("gemma-3-27b.gguf", "mmproj-Qwen2.5-VL-3B.gguf")),
+        (OLLAMA, ("gemma3:27b", "llava:7b")),
+        (FOLDER, ("same", "same")),
+    ],
+)
+def test_a_flat_folder_says_of_no_projector_whose_it_is(store: str, names: tuple[str, str]) -> None:
+    model, projector = in_repository(store)
+    model = replace(model, name=names[0], paths=(REPO / "m.gguf",))
+    assert projector_in(model, replace(projector, name=names[1])) is None
 
 
 def test_here_first_keeps_the_order_otherwise() -> None:
