@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.model.model import Model
+    from llmfit.catalog.local.header_cache import FileStamp
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
 
@@ -24,6 +25,8 @@ PICKS = 6
 MAX_ANSWERS = 32
 """Remembered; the oldest goes first. A machine that is probed again is a new question each time."""
 _Question = tuple["Machine", str, int | None]
+_File = tuple["LocalModel", tuple["FileStamp | None", ...]]
+"""A model of a scan, and its files as they are now: one that was written anew is read anew."""
 
 
 class LiveAdvice:
@@ -32,7 +35,7 @@ class LiveAdvice:
     def __init__(self, machine_values: Mapping[str, object]) -> None:
         self._machine_values = machine_values
         self._answers: dict[_Question, tuple[Pick, ...]] = {}
-        self._models: dict[LocalModel, Model] = {}
+        self._models: dict[_File, Model] = {}
 
     def machine(self) -> Machine:
         """Probed anew at each call. Raises UsageError for a description that cannot be understood."""
@@ -99,23 +102,24 @@ class LiveAdvice:
         What is broken, cannot chat or is not modelled comes with its reason.
         """
         from llmfit.catalog.local.local_model import MODEL
+        from llmfit.catalog.local.walk import stamp
 
         found = self.local_models()
-        self._models = {local: self._models[local] for local in found.models if local in self._models}
+        files = {local: (local, tuple(map(stamp, local.paths))) for local in found.models}
+        # Several threads may be here: each fills a mapping of its own, that of the last one is remembered.
+        before = self._models
+        self._models = models = {file: before[file] for file in files.values() if file in before}
         for local in sorted(found.models, key=lambda local: (local.problem is None, local.file_bytes)):
             if local.problem is not None:
                 yield NotModelled(str(local.path), local.problem)
             elif local.kind == MODEL:
                 try:
-                    yield _judged_file(self._model_of(local), local, machine, context_tokens)
+                    file = files[local]
+                    if file not in models:
+                        models[file] = _read_model(local)
+                    yield _judged_file(models[file], local, machine, context_tokens)
                 except LlmfitError as error:
                     yield NotModelled(str(local.path), error.why)
-
-    def _model_of(self, local: LocalModel) -> Model:
-        """Its header is read once, as long as the scan finds the same file."""
-        if local not in self._models:
-            self._models[local] = _read_model(local)
-        return self._models[local]
 
     def measure_bandwidth(
         self, machine: Machine, on_round: OnRound, stop: Stop

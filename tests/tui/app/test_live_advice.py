@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.recommend.command import shell_command
+from llmfit.catalog.local.local_model import LocalModel, LocalModels
 from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
 from llmfit.tui.live_advice import MAX_ANSWERS, LiveAdvice
@@ -97,6 +101,40 @@ def test_models_on_this_disk_are_judged_from_their_own_files(model_folder: Path)
     assert judgement.model.id == "Qwen/Qwen3-32B", "known by its content, whatever the file is called"
     again = [one for one in advice.local_picks(machine, 8192) if isinstance(one, Pick)]
     assert again[-1].judgement.model is judgement.model, "its header is read once"
+    status = known.stat()
+    os.utime(known, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    again = [one for one in advice.local_picks(machine, 8192) if isinstance(one, Pick)]
+    assert again[-1].judgement.model is not judgement.model, "it may be another file under the same name"
+
+
+class Contended(LocalModel):
+    """Whenever it is looked up, another thread happens to begin a look at the disk."""
+
+    __slots__ = ()
+    meanwhile: ClassVar[list[Callable[[], object]]] = []
+
+    def __hash__(self) -> int:
+        for job in self.meanwhile:
+            job()
+        return LocalModel.__hash__(self)
+
+
+def test_two_looks_at_the_disk_do_not_disturb_each_other(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse_file("qwen3-32b.Q4_K_M", model_folder)
+    advice = LiveAdvice(TWO_CARDS)
+    machine = advice.machine()
+    (local,) = advice.local_models().models
+    contended = Contended(**{field.name: getattr(local, field.name) for field in fields(local)})
+    monkeypatch.setattr(advice, "local_models", lambda: LocalModels((contended,)))
+
+    def begin_another() -> None:
+        advice._models = {}
+
+    monkeypatch.setattr(Contended, "meanwhile", [begin_another])
+    (pick,) = advice.local_picks(machine, 8192)
+    assert isinstance(pick, Pick) and pick.file == str(local.path)
 
 
 def test_a_recommendation_that_is_on_this_disk_is_started_from_there(model_folder: Path) -> None:
