@@ -76,7 +76,7 @@ def _on_cpu(search: LayoutSearch, attempt: Attempt) -> str:
     if search.base.gpu_layers == 0 and "gpu_layers" in search.fixed:
         return f"All layers are in RAM as asked: {need} needed."
     if not search.machine.gpus:
-        return f"There is no GPU: everything is in RAM, {need} needed."
+        return f"No GPU to use: everything is in RAM, {need} needed."
     if not search.cards:
         return f"There is no GPU that can be used: everything is in RAM, {need} needed."
     return f"Not one layer fits on the GPU with what it needs besides: everything is in RAM, {need} needed."

@@ -112,8 +112,8 @@ def _order_of_cards(machine: Machine, settings: LaunchSettings) -> Warning | Non
         return None
     return Warning(
         "device_order",
-        f"These cards differ, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER={order} is set, as the "
-        "command does: without it --device and -ts would mean other cards.",
+        f"These cards differ, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER={order} is set, as "
+        "the command does: without it --device and -ts would mean other cards.",
     )
 
 
