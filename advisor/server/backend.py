@@ -28,7 +28,7 @@ def with_server_backends(machine: Machine, devices: Sequence[ServerDevice]) -> M
 
     Changed only where that is certain: GPU *i* of those that are planned for a backend which the server lacks
     is device *i* of another one of its backends. Commands then name devices that exist, and a note says so.
-    Where it is not certain the machine stays as it is (see advisor.diagnosis.server for what people are told).
+    Where it is not certain the machine stays as it is (advisor.diagnosis.server says what people are told).
     """
     offered = list(dict.fromkeys(device.backend for device in devices))
     lacking = [gpu for gpu in machine.gpus if gpu.backend not in offered]
