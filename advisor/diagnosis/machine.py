@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from llmfit.advisor.diagnosis.findings import NOTE, OK, WARNING, Finding, Surroundings
-from llmfit.advisor.hardware.machine import Gpu, Machine, Memory
+from llmfit.advisor.hardware.machine import UNKNOWN_SIZE, Gpu, Machine, Memory
 from llmfit.advisor.server.backend import title
 from llmfit.advisor.units import GB, GIB, format_gib
 
@@ -132,11 +132,10 @@ def _memory_findings(gpu: Gpu) -> Iterator[Finding]:
         return
     reserved = f", {format_gib(gpu.vram_reserved_bytes)} are the driver's" if gpu.vram_reserved_bytes else ""
     yield Finding(OK, subject, f"{format_gib(free)} are free{reserved}.", source)
-    holders = sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0))
-    if holders:
+    if gpu.processes:
         told = ", ".join(
-            f"{holder.name} {'?' if holder.vram_bytes is None else format_gib(holder.vram_bytes)}"
-            for holder in holders
+            f"{holder.name} {UNKNOWN_SIZE if holder.vram_bytes is None else format_gib(holder.vram_bytes)}"
+            for holder in gpu.holders
         )
         half = free < total / 2
         fix = "Close what you do not need: the app shows what that would give."

@@ -12,6 +12,8 @@ from types import MappingProxyType
 MAX_GPUS = 16
 """As many as llama.cpp takes: GGML_CUDA_MAX_DEVICES (ggml/include/ggml-cuda.h), llama_max_devices
 (src/llama.cpp)."""
+UNKNOWN_SIZE = "size not known"
+"""How every screen and every document for people says it of what a program holds."""
 _NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -87,6 +89,11 @@ class Gpu:
     def usable_bytes(self) -> int | None:
         """What a launch counts on, and what llama.cpp splits by: free memory, or all where it is unknown."""
         return self.vram_free_bytes if self.vram_free_bytes is not None else self.vram_total_bytes
+
+    @property
+    def holders(self) -> tuple[VramProcess, ...]:
+        """``processes``, the one that holds most first; those of unknown size last, of equals by number."""
+        return tuple(sorted(self.processes, key=lambda one: (-(one.vram_bytes or 0), one.pid)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from llmfit.advisor.hardware.machine import Gpu, Machine, Memory
+from llmfit.advisor.hardware.machine import UNKNOWN_SIZE, Gpu, Machine, Memory
 from llmfit.advisor.units import GIB, format_gib
 
 MAX_TOLD = 3
@@ -81,7 +81,7 @@ def _held(gpus: Collection[Gpu], pids: Collection[int]) -> list[tuple[str, int |
 
 def _size_text(size_bytes: int | None) -> str:
     if size_bytes is None:
-        return "size not known"
+        return UNKNOWN_SIZE
     return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= _SMALLEST_IN_GIB else format_gib(size_bytes)
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from llmfit.advisor.diagnosis.diagnose import server_problem
-from llmfit.advisor.hardware.machine import Gpu, Machine
+from llmfit.advisor.hardware.machine import UNKNOWN_SIZE, Gpu, Machine
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.render import TEXT_WIDTH, machine_line, wrapped
@@ -52,10 +52,9 @@ def _wrapped_fact(fact: Fact, what_width: int, width: int) -> Sequence[str]:
 
 def _program_facts(gpu: Gpu) -> Iterator[Fact]:
     """Who holds memory of the card, the largest first."""
-    holders = sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0))
     source = gpu.sources.get("processes", "")
-    for number, holder in enumerate(holders):
-        size = "size not known" if holder.vram_bytes is None else format_gib(holder.vram_bytes, 2)
+    for number, holder in enumerate(gpu.holders):
+        size = UNKNOWN_SIZE if holder.vram_bytes is None else format_gib(holder.vram_bytes, 2)
         name = printable(holder.name) or "name not known"
         yield Fact(
             "held by" if number == 0 else "", f"{name} {size}, process {holder.pid}", printable(source)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MAX_BAR_WIDTH = 96
 NAME_WIDTH = 24
+MIN_SIZE_WIDTH = 10
 _GLYPH_END = 7
 """A program's line begins with ``▸ [x] █``."""
 
@@ -181,8 +182,10 @@ def _programs(gpu: Gpu, known: KnownMachine) -> Iterator[_Line]:
     from llmfit.advisor.units import format_gib
 
     marks = holder_marks(gpu)
-    for process in sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0)):
-        yield _Line(_program(process, marks[process.pid], process.pid in known.closed), process.pid)
+    size_width = max([MIN_SIZE_WIDTH, *(len(_size(process)) for process in gpu.processes)])
+    for process in gpu.holders:
+        line = _program(process, marks[process.pid], size_width, process.pid in known.closed)
+        yield _Line(line, process.pid)
     for part in usage_parts(gpu):
         if part.glyph in _SAID and part.size_bytes:
             line = Text("      ").append(part.glyph, part.style)
@@ -199,14 +202,18 @@ _SAID = {
 }
 
 
-def _program(process: VramProcess, mark: Mark, is_closed: bool) -> Text:
-    """``  [x] █ firefox        1.5 GiB   pid 2345   as if closed``."""
+def _size(process: VramProcess) -> str:
+    from llmfit.advisor.hardware.machine import UNKNOWN_SIZE
     from llmfit.advisor.units import format_gib
 
-    size = "not known" if process.vram_bytes is None else format_gib(process.vram_bytes)
+    return UNKNOWN_SIZE if process.vram_bytes is None else format_gib(process.vram_bytes)
+
+
+def _program(process: VramProcess, mark: Mark, size_width: int, is_closed: bool) -> Text:
+    """``  [x] █ firefox        1.5 GiB   pid 2345   as if closed``."""
     name = printable(process.name, NAME_WIDTH)
     line = Text(f"  {'[x]' if is_closed else '[ ]'} ").append(mark[0], mark[1])
-    line.append(f" {set_cell_size(name, NAME_WIDTH)} {size:>10}   pid {process.pid}")
+    line.append(f" {set_cell_size(name, NAME_WIDTH)} {_size(process):>{size_width}}   pid {process.pid}")
     line.append("   as if closed" if is_closed else "", "bold yellow")
     return line
 

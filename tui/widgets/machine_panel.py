@@ -169,11 +169,12 @@ def _holders(gpu: Gpu, room: int) -> Text:
 
 def _told_holders(gpu: Gpu) -> Iterator[Text]:
     """Each program with its glyph in the bar, the largest first, then what nobody is known to hold."""
+    from llmfit.advisor.hardware.machine import UNKNOWN_SIZE
     from llmfit.advisor.units import GIB, format_gib
 
     marks = holder_marks(gpu)
-    for process in sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0)):
-        size = "?" if process.vram_bytes is None else f"{process.vram_bytes / GIB:.1f}"
+    for process in gpu.holders:
+        size = UNKNOWN_SIZE if process.vram_bytes is None else f"{process.vram_bytes / GIB:.1f}"
         glyph, style = marks[process.pid]
         yield Text(glyph, style).append(f" {printable(process.name, 24)} {size}", "default")
     others = next((part.size_bytes for part in usage_parts(gpu) if part.glyph == OTHERS[0]), 0)

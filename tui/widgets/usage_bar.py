@@ -40,9 +40,9 @@ class Part:
 
 def holder_marks(gpu: Gpu) -> dict[int, Mark]:
     """The glyph and its style of each program, by process id."""
-    ranked = sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0))
     return {
-        process.pid: HOLDERS[rank] if rank < len(HOLDERS) else SMALLER for rank, process in enumerate(ranked)
+        process.pid: HOLDERS[rank] if rank < len(HOLDERS) else SMALLER
+        for rank, process in enumerate(gpu.holders)
     }
 
 
@@ -63,7 +63,7 @@ def usage_parts(gpu: Gpu, marks: Mapping[int, Mark] | None = None) -> list[Part]
     reserved_bytes = min(gpu.vram_reserved_bytes or 0, left_bytes)
     left_bytes -= reserved_bytes
     marks, parts = holder_marks(gpu) if marks is None else marks, []
-    for process in sorted(gpu.processes, key=lambda process: -(process.vram_bytes or 0)):
+    for process in gpu.holders:
         size_bytes = min(process.vram_bytes or 0, left_bytes)
         left_bytes -= size_bytes
         parts.append(Part(*marks[process.pid], size_bytes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,13 +11,26 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory, Partition, VramProcess
+from llmfit.advisor.diagnosis.diagnose import diagnose
+from llmfit.advisor.diagnosis.findings import Surroundings
+from llmfit.advisor.hardware.machine import (
+    UNKNOWN_SIZE,
+    Cpu,
+    Gpu,
+    Machine,
+    Memory,
+    Partition,
+    VramProcess,
+)
 from llmfit.advisor.hardware.simulate import simulate_machine
+from llmfit.advisor.hardware.what_if import closing_text
 from llmfit.advisor.units import GIB, MIB
 from llmfit.catalog.gpus import lookup_gpu
+from llmfit.tui.cli.render_machine import hardware_lines
 from llmfit.tui.known_machine import KnownMachine
 from llmfit.tui.machine_facts import card_facts, machine_sections, ram_facts, remarks
 from llmfit.tui.question import Question
+from llmfit.tui.widgets import cards_view
 from llmfit.tui.widgets.facts_view import facts_of
 from llmfit.tui.widgets.heading import question_line, question_text, title_text
 from llmfit.tui.widgets.machine_panel import machine_text
@@ -42,6 +56,28 @@ def test_each_holder_has_its_glyph_and_the_rest_is_told() -> None:
     gpu = card(vram_free_bytes=8 * GIB, vram_reserved_bytes=GIB, processes=held(2 * GIB, 8 * GIB, 3 * GIB))
     assert usage_bar(gpu, 24).plain == "████████▓▓▓▒▒╳╳≡········"
     assert {pid: mark[0] for pid, mark in holder_marks(gpu).items()} == {1: "▒", 2: "█", 3: "▓"}
+
+
+def test_holders_come_largest_first_everywhere_and_an_unknown_size_reads_alike() -> None:
+    gpu = card(vram_free_bytes=8 * GIB, processes=held(None, GIB, 8 * GIB, GIB, None))
+    assert [one.pid for one in gpu.holders] == [3, 2, 4, 1, 5]
+    assert list(holder_marks(gpu)) == [3, 2, 4, 1, 5]
+    one_card = machine(gpu)
+    in_facts = "\n".join(hardware_lines(one_card))
+    in_panel = machine_text(one_card, 200, 10).plain
+    told = (line.text.plain for line in cards_view._lines(KnownMachine(one_card), 120))
+    in_cards = "\n".join(line for line in told if " pid " in line)
+    doctor = next(text for _, text in held_by(one_card))
+    for shown in (in_facts, in_panel, in_cards, doctor):
+        places = [shown.index(f"p{pid} ") for pid in (3, 2, 4, 1, 5)]
+        assert places == sorted(places), shown
+        assert shown.count(UNKNOWN_SIZE) == 2 and "?" not in shown, shown
+    assert closing_text(one_card, {1}) == f"after closing p1 ({UNKNOWN_SIZE})"
+
+
+def held_by(one: Machine) -> Iterator[tuple[str, str]]:
+    nothing = Surroundings(llmfit_version="", system="", architecture="", python="")
+    return ((found.subject, found.text) for found in diagnose(one, nothing) if "held by" in found.text)
 
 
 def test_the_fifth_program_and_all_after_it_share_a_glyph() -> None:
@@ -124,7 +160,7 @@ def test_a_bar_is_as_long_as_its_room_and_its_parts_are_what_is_used(
 def test_a_line_of_the_panel_names_the_holders_with_their_glyphs() -> None:
     gpu = card(vram_free_bytes=20 * GIB, processes=held(2 * GIB, None), bandwidth_bytes_per_s=936 * 10**9)
     line = machine_text(machine(gpu), 158, 10).plain.splitlines()[0]
-    assert line.endswith("█ p1 2.0, ▓ p2 ?, ╳ other 2.0")
+    assert line.endswith("█ p1 2.0, ▓ p2 size not known, ╳ other 2.0")
     assert machine_text(machine(gpu), 72, 3).plain.splitlines()[0].endswith("█ p1 2.0, +2")
     assert machine_text(machine(gpu), 66, 3).plain.splitlines()[0].endswith("2 programs")
     assert machine_text(machine(gpu), 60, 3).plain.splitlines()[0].rstrip().endswith("936 GB/s")
