@@ -17,6 +17,8 @@ from llmfit.advisor.memory.settings import (
 )
 from llmfit.advisor.units import MIB
 
+UUID_CHARACTERS = 12
+"""``GPU-8932f937``"""
 _DEVICE_PREFIX = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "MTL"}
 
 
@@ -56,25 +58,35 @@ def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: M
 def launch_environment(settings: LaunchSettings, machine: Machine) -> tuple[tuple[str, str], ...]:
     """Variables without which CUDA would mean other cards than the arguments do, as (name, value).
 
-    CUDA counts the fastest card first where cards differ, this machine's list counts by PCI bus (CUDA C
-    programming guide, CUDA_DEVICE_ORDER). Slices are chosen by their UUIDs.
+    CUDA counts the fastest card first where cards differ (CUDA C programming guide, CUDA_DEVICE_ORDER), so
+    they are named in the order of this machine's list, whatever the user's own variables say. Slices (MIG)
+    are chosen by their UUIDs.
     """
     cards = [gpu for gpu in machine.gpus if gpu.backend == "cuda"]
     used = [gpu for gpu in cards if gpu.index in settings.devices]
     if not used:
         return ()
-    uuids = [gpu.uuid for gpu in used]
-    if _has_slices(machine) and len(cards) > 1 and None not in uuids:
-        return (("CUDA_VISIBLE_DEVICES", ",".join(map(str, uuids))),)
-    if len({gpu.name for gpu in cards}) > 1:
-        return (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),)
-    return ()
+    sliced = _has_slices(machine)
+    if len(cards) == 1 or (not sliced and len({gpu.name for gpu in cards}) == 1):
+        return ()
+    shown = used if sliced else cards
+    uuids = [gpu.uuid for gpu in shown if gpu.uuid is not None]
+    if len(uuids) == len(shown):
+        return (("CUDA_VISIBLE_DEVICES", ",".join(_shortened(uuids))),)
+    return (("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),)
 
 
 def shell_command(argv: Sequence[str], environment: Sequence[tuple[str, str]] = ()) -> str:
     """One line to copy, quoted for the shell; what cannot be seen is written as bash and zsh read it."""
     variables = (f"{name}={_quoted(value)}" for name, value in environment)
     return " ".join([*variables, *map(_quoted, argv)])
+
+
+def _shortened(uuids: Sequence[str]) -> list[str]:
+    """CUDA takes the beginning of a card's UUID as long as it means one card (CUDA C programming guide,
+    CUDA_VISIBLE_DEVICES); those of slices stay whole."""
+    short = [uuid[:UUID_CHARACTERS] if uuid.startswith("GPU-") else uuid for uuid in uuids]
+    return short if len(set(short)) == len(short) else list(uuids)
 
 
 def _has_slices(machine: Machine) -> bool:

@@ -107,13 +107,14 @@ def _slice_of_a_card(machine: Machine, settings: LaunchSettings) -> Warning | No
 
 
 def _order_of_cards(machine: Machine, settings: LaunchSettings) -> Warning | None:
-    order = dict(launch_environment(settings, machine)).get("CUDA_DEVICE_ORDER")
-    if order is None:
+    environment = launch_environment(settings, machine)
+    if not environment or any(gpu.partition is not None for gpu in machine.gpus):
         return None
+    name = environment[0][0]
     return Warning(
         "device_order",
-        f"These cards differ, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER={order} is set, as "
-        "the command does: without it --device and -ts would mean other cards.",
+        f"These cards differ, and CUDA counts the fastest first unless told otherwise, so the "
+        f"command sets {name}: without it --device and -ts would mean other cards.",
     )
 
 

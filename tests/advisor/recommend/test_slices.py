@@ -88,6 +88,10 @@ def test_different_cards_are_counted_as_they_are_listed() -> None:
     assert (judgement.shell_line or "").startswith("CUDA_DEVICE_ORDER=PCI_BUS_ID llama-server ")
     assert judgement.argv is not None and "CUDA1" in judgement.argv
     assert "device_order" in [warning.code for warning in judgement.warnings]
+    known = machine(*(replace(card, uuid=f"GPU-{card.index:08d}-aaaa-bbbb") for card in cards))
+    named = judge(build_model(find_model("gemma-3-27b"), "Q4_K_M"), known, Request())
+    assert named.environment == (("CUDA_VISIBLE_DEVICES", "GPU-00000000,GPU-00000001"),)
+    assert named.argv == judgement.argv
 
 
 def test_equal_cards_need_no_variable() -> None:
