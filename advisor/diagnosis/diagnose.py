@@ -29,9 +29,8 @@ from llmfit.advisor.diagnosis.server import server_findings, server_problem
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.units import format_gib
 
-MIN_COLUMNS, MIN_LINES = 80, 24
 MAX_BROKEN = 10
-_VARIABLE_EFFECTS = {
+VARIABLE_EFFECTS = {
     "CUDA_VISIBLE_DEVICES": "it decides which NVIDIA cards programs started here see",
     "NVIDIA_VISIBLE_DEVICES": "it decides which NVIDIA cards a container sees",
     "CUDA_DEVICE_ORDER": "it decides how CUDA counts the cards",
@@ -44,7 +43,8 @@ _VARIABLE_EFFECTS = {
     "ONEAPI_DEVICE_SELECTOR": "it decides which devices SYCL offers",
     "ZE_AFFINITY_MASK": "it decides which Intel devices programs started here see",
 }
-"""NVIDIA, CUDA Programming Guide (environment variables) and Container Toolkit; AMD, ROCm documentation (GPU
+"""The variables that decide which devices programs see, and what each does. NVIDIA, CUDA Programming Guide
+(environment variables) and Container Toolkit; AMD, ROCm documentation (GPU
 isolation); llama.cpp docs/build.md, ggml-backend-reg.cpp and ggml-vulkan.cpp; Intel, documentation of oneAPI
 DPC++ and Level Zero."""
 
@@ -79,15 +79,16 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
     if described_by is not None:
         text = "described by an option: what follows of CPU, RAM and GPUs is not this computer."
         yield Finding(NOTE, "machine", text, described_by)
-    yield from cpu_findings(machine, "" if described_by else surroundings.architecture)
-    yield from ram_findings(machine.memory, described_by or "system")
+    source = surroundings.machine_source or described_by or "system"
+    yield from cpu_findings(machine, "" if described_by else surroundings.architecture, source)
+    yield from ram_findings(machine.memory, surroundings.ram_source or source, described_by is None)
     yield from gpu_findings(machine, surroundings)
     if described_by is None:
         yield from _device_files(machine, surroundings)
         yield from _variables(surroundings)
     yield from server_findings(machine, surroundings)
     yield from _models(surroundings)
-    yield from disk_findings(machine)
+    yield from disk_findings(machine, source)
     yield from _own_files(surroundings)
     for note in dict.fromkeys(machine.notes):
         yield Finding(NOTE, "probes", note, "probes")
@@ -106,8 +107,9 @@ def _terminal(terminal: Terminal) -> Iterator[Finding]:
     columns, lines = terminal.columns, terminal.lines
     if columns is None or lines is None:
         yield Finding(NOTE, "terminal", "none: the app needs one.", "system")
-    elif columns < MIN_COLUMNS or lines < MIN_LINES:
-        text = f"{columns} x {lines} characters, the app is made for {MIN_COLUMNS} x {MIN_LINES} or more."
+    elif columns < terminal.min_columns or lines < terminal.min_lines:
+        needed = f"{terminal.min_columns} x {terminal.min_lines}"
+        text = f"{columns} x {lines} characters, the app needs {needed} or more."
         yield Finding(WARNING, "terminal", text, "system", "Make the window larger.")
     else:
         yield Finding(OK, "terminal", f"{columns} x {lines} characters.", "system")
@@ -147,7 +149,7 @@ def _closed_file(file: DeviceFile) -> Finding:
 
 def _variables(surroundings: Surroundings) -> Iterator[Finding]:
     for name, value in surroundings.variables.items():
-        effect = _VARIABLE_EFFECTS.get(name)
+        effect = VARIABLE_EFFECTS.get(name)
         text = f"{name}={value}" + (f": {effect}." if effect else " is set.")
         yield Finding(NOTE, "environment", text, "environment")
     if surroundings.option_variables:
@@ -197,4 +199,4 @@ def _folder(folder: Folder) -> Finding:
     return Finding(WARNING, "files", f"{text} cannot be written: {folder.problem}.", "files", fix)
 
 
-__all__ = ["Finding", "Surroundings", "count_levels", "diagnose", "server_problem"]
+__all__ = ["VARIABLE_EFFECTS", "Finding", "Surroundings", "count_levels", "diagnose", "server_problem"]

@@ -51,6 +51,9 @@ class Terminal:
     colours: int = 0
     """16, 256 or 16,777,216; 0 for none."""
     encoding: str = "utf-8"
+    min_columns: int = 0
+    min_lines: int = 0
+    """What the app needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,10 @@ class Surroundings:
     path_server: str | None = None
     """What the command ``llama-server`` starts in a shell."""
     has_embedded_server: bool = False
+    machine_source: str | None = None
+    """Where CPU, swap and disks of a described machine come from: ``simulated`` or the file."""
+    ram_source: str | None = None
+    """Where the RAM's size comes from, if elsewhere: ``--ram``."""
     models: ModelFiles | None = None
     default_power_limits_w: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
     """By ``Gpu.index``, from the catalogue."""

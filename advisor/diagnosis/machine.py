@@ -17,7 +17,7 @@ ESTIMATED = "estimated"
 """How the source of a figure begins that nobody has measured or stated."""
 
 
-def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
+def cpu_findings(machine: Machine, architecture: str, source: str) -> Iterator[Finding]:
     cpu = machine.cpu
     if cpu.name is None and machine.described_by is not None:
         return
@@ -29,7 +29,7 @@ def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
     if cpu.numa_nodes is not None and cpu.numa_nodes > 1:
         cores += f", {cpu.numa_nodes} NUMA nodes"
     name, features = cpu.name or "name not known", ", ".join(cpu.features) or "not known"
-    yield Finding(OK, "CPU", f"{name}: {cores}.", "system")
+    yield Finding(OK, "CPU", f"{name}: {cores}.", source)
     x86 = architecture.lower() in ("x86_64", "amd64")
     if x86 and cpu.features and "avx2" not in cpu.features:
         yield Finding(
@@ -37,20 +37,21 @@ def cpu_findings(machine: Machine, architecture: str) -> Iterator[Finding]:
             "CPU",
             f"it has no AVX2 (it has {features}): a llama-server that was built for AVX2 ends with an "
             "illegal instruction, others compute with slower code.",
-            "system",
+            source,
             "Build llama.cpp on this machine: cmake takes the instructions that the CPU has (GGML_NATIVE).",
         )
     else:
-        yield Finding(OK, "CPU", f"instruction sets that llama.cpp uses: {features}.", "system")
+        yield Finding(OK, "CPU", f"instruction sets that llama.cpp uses: {features}.", source)
 
 
-def ram_findings(memory: Memory, source: str) -> Iterator[Finding]:
-    """``source``: where sizes were read, ``system`` or the option that gives them."""
+def ram_findings(memory: Memory, source: str, can_be_measured: bool) -> Iterator[Finding]:
+    """``source``: where sizes were read, ``system`` or what gives them. ``can_be_measured``: it is here."""
     total, free = memory.total_bytes, memory.available_bytes
     if total is None:
         yield Finding(WARNING, "RAM", "its size is not known.", source, "Name it with --ram SIZE.")
     else:
-        yield Finding(OK, "RAM", f"{format_gib(total)}{_modules(memory)}.", source)
+        modules = f", {found}" if (found := modules_text(memory)) else ""
+        yield Finding(OK, "RAM", f"{format_gib(total)}{modules}.", source)
     if memory.limit_bytes is not None and (total is None or memory.limit_bytes < total):
         yield Finding(
             NOTE,
@@ -64,23 +65,24 @@ def ram_findings(memory: Memory, source: str) -> Iterator[Finding]:
         yield Finding(WARNING, "RAM", text, source, "Close programs.")
     elif free is not None:
         yield Finding(OK, "RAM", f"{format_gib(free)} are available.", source)
-    yield _ram_bandwidth(memory, source)
-    yield from _swap(memory)
+    yield _ram_bandwidth(memory, source, can_be_measured)
+    yield from _swap(memory, source)
 
 
-def _modules(memory: Memory) -> str:
+def modules_text(memory: Memory) -> str:
+    """``DDR5, 2 channels of 64 bits, 6000 MT/s``, or as much of it as is known."""
     parts = [memory.memory_type or ""]
     if memory.channels is not None:
-        parts.append(f"{memory.channels} channel{'s' if memory.channels > 1 else ''}")
+        parts.append(f"{memory.channels} channel{'' if memory.channels == 1 else 's'} of 64 bits")
     if memory.transfer_rate_mt_s is not None:
         parts.append(f"{memory.transfer_rate_mt_s} MT/s")
-    known = ", ".join(part for part in parts if part)
-    return f", {known}" if known else ""
+    return ", ".join(part for part in parts if part)
 
 
-def _ram_bandwidth(memory: Memory, size_source: str) -> Finding:
-    here = size_source == "system"
-    measure = "Measure it: llmfit hardware --measure." if here else "Say it with --ram-bandwidth GB/S."
+def _ram_bandwidth(memory: Memory, size_source: str, can_be_measured: bool) -> Finding:
+    measure = "Say it with --ram-bandwidth GB/S."
+    if can_be_measured:
+        measure = "Measure it: llmfit hardware --measure."
     if memory.bandwidth_bytes_per_s is None:
         text = "its bandwidth is not known, so speeds on the CPU are not told."
         return Finding(WARNING, "RAM", text, size_source, measure)
@@ -91,7 +93,7 @@ def _ram_bandwidth(memory: Memory, size_source: str) -> Finding:
     return Finding(OK, "RAM", text, source)
 
 
-def _swap(memory: Memory) -> Iterator[Finding]:
+def _swap(memory: Memory, source: str) -> Iterator[Finding]:
     if memory.swap_total_bytes is None or memory.swap_free_bytes is None:
         return
     used = memory.swap_total_bytes - memory.swap_free_bytes
@@ -101,7 +103,7 @@ def _swap(memory: Memory) -> Iterator[Finding]:
             "RAM",
             f"{format_gib(used)} of {format_gib(memory.swap_total_bytes)} swap are in use: memory has been "
             "short, and what lies there is slow.",
-            "system",
+            source,
             "Close programs before a model is loaded.",
         )
 
@@ -187,7 +189,7 @@ def _kind_findings(gpu: Gpu) -> Iterator[Finding]:
     subject = f"GPU{gpu.index}"
     if gpu.partition is not None:
         share = f"{gpu.partition.memory_share:.0%} of the memory of {gpu.partition.card_name}"
-        fix = "CUDA shows a program one slice: choose it with CUDA_VISIBLE_DEVICES and its UUID."
+        fix = "CUDA_VISIBLE_DEVICES with its UUID makes a program use this slice alone."
         yield Finding(NOTE, subject, f"it is a slice (MIG) with {share}.", "driver", fix)
     if gpu.unified_memory:
         text = "it shares the RAM with the CPU: what one uses, the other lacks"
@@ -196,10 +198,10 @@ def _kind_findings(gpu: Gpu) -> Iterator[Finding]:
         yield Finding(NOTE, subject, f"{text}.", gpu.sources.get("vram_total_bytes", "driver"))
 
 
-def disk_findings(machine: Machine) -> Iterator[Finding]:
+def disk_findings(machine: Machine, source: str) -> Iterator[Finding]:
     for disk in machine.disks:
         text = f"{format_gib(disk.free_bytes)} of {format_gib(disk.total_bytes)} are free under {disk.path}."
         if disk.free_bytes < MIN_FREE_DISK_BYTES:
-            yield Finding(WARNING, "disk", text, "system", "Make room before a model is downloaded.")
+            yield Finding(WARNING, "disk", text, source, "Make room before a model is downloaded.")
         else:
-            yield Finding(OK, "disk", text, "system")
+            yield Finding(OK, "disk", text, source)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from llmfit.advisor.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Finding, Surroundings
 from llmfit.advisor.hardware.machine import LlamaServer, Machine
-from llmfit.advisor.server.answers import ServerDevice
+from llmfit.advisor.server.answers import LISTS_NO_GPU, ServerDevice
 from llmfit.advisor.server.backend import SOURCE, same_card, title
 from llmfit.advisor.units import format_gib
 
@@ -42,6 +42,12 @@ def server_problem(machine: Machine) -> Finding | None:
         return None
     cards = _cards(machine)
     seeing = next((other for other in machine.llama_servers if other.sees_a_gpu), None)
+    if server.problem == LISTS_NO_GPU:
+        text = (
+            f"The llama-server lists no GPU, but this machine has {cards}: it was built without one, or its "
+            f"driver is missing. Every command would use the CPU alone ({server.path})."
+        )
+        return Finding(PROBLEM, SUBJECT, text, SOURCE, _use(seeing) or _driver_or_build(machine))
     if len(server.backends) > 1 or server.problem is not None:
         text = (
             f"The llama-server sees no GPU, but this machine has {cards}: every command would use the CPU "
@@ -88,6 +94,8 @@ def _one(server: LlamaServer, machine: Machine, surroundings: Surroundings, told
         text += ", devices not asked"
     if server.problem is None or told:
         return Finding(NOTE if told else OK, SUBJECT, f"{text}.", SOURCE)
+    if server.problem == LISTS_NO_GPU:  # it matters only where llmfit takes it, and that is told above
+        return Finding(NOTE, SUBJECT, f"{text}. {server.problem}", SOURCE)
     return Finding(WARNING, SUBJECT, f"{text}. {server.problem}", SOURCE, _fix_of(server.problem))
 
 
@@ -130,7 +138,7 @@ def _mismatches(machine: Machine, server: LlamaServer, surroundings: Surrounding
 
 
 def _number_of_devices(machine: Machine, server: LlamaServer) -> Iterator[Finding]:
-    """Slices of a card (MIG) are left out: CUDA shows a program only one of them."""
+    """Slices of a card (MIG) are left out: how many of them CUDA shows a program depends on the driver."""
     cards = [gpu for gpu in machine.gpus if gpu.partition is None]
     kinds = Counter(device.rstrip("0123456789").lower() for device in server.devices)
     vulkan = kinds.pop("vulkan", 0)  # sees the cards of the others once more
@@ -193,6 +201,11 @@ def _how_to_build(machine: Machine) -> str:
     )
     build = f"build llama.cpp with cmake {' '.join(options)}" if options else "build llama.cpp for its GPU"
     return f"Take a llama.cpp release for this GPU, or {build}."
+
+
+def _driver_or_build(machine: Machine) -> str:
+    how = _how_to_build(machine)
+    return f"Check the driver of the GPU; if that works, {how[0].lower()}{how[1:]}"
 
 
 def _fix_of(problem: str) -> str:

@@ -30,7 +30,7 @@ from llmfit.advisor.hardware.machine import (
     Partition,
     VramProcess,
 )
-from llmfit.advisor.server.answers import ServerDevice
+from llmfit.advisor.server.answers import LISTS_NO_GPU, ServerDevice
 from llmfit.advisor.units import GB, GIB
 
 CARD = Gpu(
@@ -171,6 +171,14 @@ def test_a_card(changes: dict, words: tuple[str, ...], level: str) -> None:
     assert (finding.level, finding.subject) == (level, "GPU0")
 
 
+@pytest.mark.parametrize("driver", ["550.54", "580.10", None])
+def test_what_cuda_shows_of_slices_is_left_to_the_note_that_knows_the_driver(driver: str | None) -> None:
+    card = replace(CARD, driver=driver, partition=Partition("A100", "GPU-1", 0.5, 3 / 7))
+    finding = the_one(replace(SOUND, gpus=(card,)), AROUND, "slice (MIG)")
+    assert "CUDA_VISIBLE_DEVICES" in (finding.fix or "")
+    assert "shows" not in finding.text + (finding.fix or "")
+
+
 def test_the_usual_power_limit_is_no_finding() -> None:
     around = replace(AROUND, default_power_limits_w={0: 350.0})
     assert not [finding for finding in diagnose(SOUND, around) if "power limit" in finding.text]
@@ -180,7 +188,7 @@ def test_programs_that_hold_vram_with_their_bytes_the_largest_first() -> None:
     programs = (VramProcess(1, "Xorg", GIB), VramProcess(2, "firefox", 12 * GIB), VramProcess(3, "x", None))
     card = replace(CARD, processes=programs, vram_free_bytes=11 * GIB)
     finding = the_one(replace(SOUND, gpus=(card,)), AROUND, "held by")
-    assert finding.text == "held by firefox 12.0 GiB, Xorg 1.0 GiB, x ?."
+    assert finding.text == "held by firefox 12.0 GiB, Xorg 1.0 GiB, x size not known."
     assert finding.level == NOTE and finding.fix is not None
 
 
@@ -194,6 +202,22 @@ def test_a_cpu_only_build_on_a_machine_with_a_gpu_is_a_problem_with_a_way_out() 
     assert "CPU-only build" in finding.text and CARD.name in finding.text and CPU_ONLY.path in finding.text
     assert "-DGGML_CUDA=ON" in (finding.fix or "")
     assert [f for f in diagnose(machine, AROUND) if f.level == PROBLEM] == [finding]
+
+
+UNPROVEN = replace(CPU_ONLY, problem=LISTS_NO_GPU)
+
+
+def test_a_build_that_lists_no_gpu_is_called_cpu_only_only_where_that_is_proven() -> None:
+    finding = server_problem(replace(SOUND, llama_server=UNPROVEN, llama_servers=(UNPROVEN,)))
+    assert finding is not None and finding.level == PROBLEM
+    assert "CPU-only" not in finding.text and "lists no GPU" in finding.text
+    assert "built without one, or its driver is missing" in finding.text
+    assert "driver" in (finding.fix or "") and "-DGGML_CUDA=ON" in (finding.fix or "")
+
+
+def test_one_beside_it_that_lists_no_gpu_is_no_warning() -> None:
+    found = about("llama-server", replace(SOUND, llama_servers=(CUDA, UNPROVEN)))
+    assert [finding.level for finding in found] == [OK, NOTE]
 
 
 def test_another_one_that_sees_the_gpu_is_the_way_out() -> None:
@@ -328,7 +352,9 @@ def test_a_described_machine_has_nothing_of_this_computer() -> None:
         ({"packages": (Package("xllamacpp", None, "no server"),)}, ("missing: no server",), NOTE),
         ({"container": "Docker"}, ("in a container (Docker)",), NOTE),
         ({"terminal": Terminal()}, ("none: the app needs one",), NOTE),
-        ({"terminal": Terminal(60, 40, "xterm")}, ("60 x 40",), WARNING),
+        ({"terminal": Terminal(59, 40, "xterm", min_columns=60)}, ("59 x 40", "60 x 0"), WARNING),
+        ({"terminal": Terminal(60, 17, "xterm", min_lines=18)}, ("60 x 17", "0 x 18"), WARNING),
+        ({"terminal": Terminal(60, 18, "xterm", min_columns=60, min_lines=18)}, ("60 x 18",), OK),
         ({"terminal": Terminal(90, 40, "xterm", encoding="ascii")}, ("written as ascii",), WARNING),
         ({"terminal": Terminal(90, 40, "dumb")}, ("TERM is dumb",), WARNING),
         ({"variables": {"CUDA_VISIBLE_DEVICES": "0"}}, ("CUDA_VISIBLE_DEVICES=0: it decides",), NOTE),
