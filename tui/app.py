@@ -24,6 +24,7 @@ from llmfit.tui.known_machine import KnownMachine
 from llmfit.tui.live_advice import LiveAdvice
 from llmfit.tui.messages import MachineKnown, MachineUnknown
 from llmfit.tui.screens.advisor import AdvisorScreen
+from llmfit.tui.terminal_size import MIN_COLUMNS, MIN_ROWS
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread that calculates may keep the screen waiting; Python's own 5 ms are felt while typing."""
@@ -39,13 +40,13 @@ class LlmfitApp(App[LlmfitError]):
     CSS_PATH = "app.tcss"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as textual declares it
         (0, "-too-narrow"),
-        (60, "-narrow"),
+        (MIN_COLUMNS, "-narrow"),
         (100, "-normal"),
         (140, "-wide"),
     ]
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-too-short"),
-        (18, "-low"),
+        (MIN_ROWS, "-low"),
         (24, "-short"),
         (34, "-tall"),
     ]

@@ -31,6 +31,11 @@ def ask_afresh(machine: Machine) -> tuple[Machine, ServerDevices]:
     return _with(machine, afresh=True)
 
 
+def asked_afresh(machine: Machine) -> Machine:
+    """The machine of ``ask_afresh``."""
+    return ask_afresh(machine)[0]
+
+
 def _with(machine: Machine, afresh: bool = False) -> tuple[Machine, ServerDevices]:
     configured = user_config().llama_servers
     servers = find_llama_servers(configured, os.environ, home_folder())

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from llmfit.advisor.recommend.request import Request
 
 Values = Mapping[str, object]
+AskServers = Callable[[Machine], Machine]
 
 
 # ---------------------------------------------------------------- machines
 
 
-def machine_from(values: Values, find_server: bool = False) -> Machine:
+def machine_from(values: Values, find_server: bool = False, ask_servers: AskServers | None = None) -> Machine:
     """The machine that options (or keys of a JSON line) describe; this one, probed now, without any.
 
+    ``ask_servers`` adds the llama-servers of this computer in place of what earlier runs remember of them.
     Raises UsageError for names, sizes or files that cannot be understood.
     """
     from llmfit.advisor.hardware import simulate
@@ -41,7 +43,7 @@ def machine_from(values: Values, find_server: bool = False) -> Machine:
         return simulate.override_machine(_described_machine(described), ram, bandwidth, vram_free)
     if gpus is not None:
         return simulate.simulate_machine(gpus, ram, bandwidth, vram_free, lookup_gpu)
-    return simulate.override_machine(_this_machine(find_server), ram, bandwidth, vram_free)
+    return simulate.override_machine(_this_machine(find_server, ask_servers), ram, bandwidth, vram_free)
 
 
 class MachineCache:
@@ -58,7 +60,7 @@ class MachineCache:
         return self._known[key]
 
 
-def _this_machine(find_server: bool) -> Machine:
+def _this_machine(find_server: bool, ask_servers: AskServers | None) -> Machine:
     from llmfit.advisor.hardware.bandwidth.remembered import with_remembered_bandwidth
     from llmfit.advisor.hardware.probe import detect_machine
     from llmfit.catalog.gpus import match_gpu, typical_bandwidth
@@ -68,7 +70,7 @@ def _this_machine(find_server: bool) -> Machine:
         # The backend that is planned for, and the names of devices in a command, are those of the server.
         from llmfit.tui.llama_servers import with_llama_servers
 
-        machine = with_llama_servers(machine)
+        machine = (ask_servers or with_llama_servers)(machine)
     if find_server:
         from llmfit.tui.model_disks import with_model_disks
 

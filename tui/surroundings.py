@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from llmfit import __version__
+from llmfit.advisor.diagnosis.diagnose import VARIABLE_EFFECTS
 from llmfit.advisor.diagnosis.findings import (
     DeviceFile,
     Folder,
@@ -19,29 +20,17 @@ from llmfit.advisor.diagnosis.findings import (
     Surroundings,
     Terminal,
 )
-from llmfit.advisor.hardware.bandwidth.remembered import data_folder
+from llmfit.advisor.folders import cache_folder, catalog_folder, config_path, data_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.server.find import embedded_server, path_server
 from llmfit.advisor.text import clean_text, printable
-from llmfit.catalog.overlay import overlay, overlay_folder
-from llmfit.tui.config import cache_folder, config_path, user_config
+from llmfit.catalog.overlay import overlay
+from llmfit.tui.config import user_config
 from llmfit.tui.llama_servers import ServerDevices
+from llmfit.tui.terminal_size import MIN_COLUMNS, MIN_ROWS
 
 MAX_VALUE_CHARACTERS = 80
 MAX_OPTION_VARIABLES = 20
-DEVICE_VARIABLES = (
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    "NVIDIA_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-    "HSA_OVERRIDE_GFX_VERSION",
-    "GGML_VK_VISIBLE_DEVICES",
-    "GGML_DISABLE_VULKAN",
-    "GGML_CUDA_ENABLE_UNIFIED_MEMORY",
-    "ONEAPI_DEVICE_SELECTOR",
-    "ZE_AFFINITY_MASK",
-)
 _DEVICE_FILES = ("dev/dri/renderD*", "dev/kfd", "dev/nvidiactl", "dev/nvidia-uvm", "dev/nvidia[0-9]*")
 _PACKAGES = (
     ("textual", "", "pip install textual"),
@@ -60,9 +49,13 @@ _CONTAINER_FILES = (("run/.containerenv", "Podman"), (".dockerenv", "Docker"))
 def look_around(
     machine: Machine,
     server_devices: ServerDevices,
+    values: Mapping[str, object] | None = None,
     root: Path = Path("/"),
 ) -> Surroundings:
-    """Everything about this computer that decides whether llmfit and llama-server work; looks for models."""
+    """Everything about this computer that decides whether llmfit and llama-server work; looks for models.
+
+    ``values``: the options that ``machine`` was made with.
+    """
     config, environ = user_config(), os.environ
     options = (name for name in sorted(environ) if name.startswith("LLAMA_ARG_"))
     return Surroundings(
@@ -73,12 +66,14 @@ def look_around(
         packages=tuple(_packages()),
         terminal=_terminal(environ),
         container=_container(environ, root),
-        variables={name: _shown(environ[name]) for name in DEVICE_VARIABLES if name in environ},
+        variables={name: _shown(environ[name]) for name in VARIABLE_EFFECTS if name in environ},
         option_variables=tuple(map(_shown, list(options)[:MAX_OPTION_VARIABLES])),
         device_files=tuple(_device_files(root)),
         server_devices=server_devices,
         path_server=path_server(machine, environ),
         has_embedded_server=embedded_server(),
+        machine_source=_machine_source(values or {}),
+        ram_source="--ram" if (values or {}).get("ram") is not None else None,
         models=_models(config.model_folders),
         default_power_limits_w=_default_power_limits(machine),
         config_path=_config_text(),
@@ -88,12 +83,19 @@ def look_around(
             _folder(path, purpose)
             for path, purpose in (
                 (config_path().parent, "settings"),
-                (overlay_folder(), "catalogue rows of your own"),
+                (catalog_folder(), "catalogue rows of your own"),
                 (cache_folder(), "what is read again faster"),
                 (data_folder(), "what was measured"),
             )
         ),
     )
+
+
+def _machine_source(values: Mapping[str, object]) -> str | None:
+    if values.get("gpu") is not None:
+        return "simulated"
+    described = values.get("machine")
+    return _shown(described) if isinstance(described, str) else None
 
 
 def _system() -> str:
@@ -130,7 +132,7 @@ def _terminal(environ: Mapping[str, str]) -> Terminal:
     elif "256color" in kind:
         colours = 256
     encoding = getattr(sys.stdout, "encoding", None) or "not known"
-    return Terminal(columns, lines, _shown(kind), colours, clean_text(encoding))
+    return Terminal(columns, lines, _shown(kind), colours, clean_text(encoding), MIN_COLUMNS, MIN_ROWS)
 
 
 def _terminal_size() -> tuple[int | None, int | None]:

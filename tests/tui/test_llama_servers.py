@@ -11,6 +11,7 @@ import pytest
 from llmfit.advisor.diagnosis.diagnose import server_problem
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.server import find as llama_server
+from llmfit.advisor.server.answers import LISTS_NO_GPU
 from llmfit.tui.config import CACHE_VARIABLE, CONFIG_VARIABLE, user_config
 from llmfit.tui.llama_servers import ask_afresh, with_llama_servers
 from llmfit.tui.model_disks import with_model_disks
@@ -70,6 +71,17 @@ def test_the_variable_comes_before_the_configuration(home: Path, monkeypatch: py
     machine, devices = ask_afresh(MACHINE)
     assert machine.llama_server is not None and machine.llama_server.path == str(named)
     assert devices == {str(named): (), str(configured): ()}
+
+
+def test_a_driver_that_is_installed_is_seen_at_once(home: Path) -> None:
+    """Nothing else that could be remembered by has changed."""
+    program = home / ".local/bin/llama-server"
+    write_program(program, server_script())
+    blind = with_llama_servers(MACHINE)
+    assert blind.llama_server is not None and blind.llama_server.problem == LISTS_NO_GPU
+    write_program(program, server_script(f"CUDA0: {NAME} {MEMORY}"))
+    machine = with_llama_servers(MACHINE)
+    assert machine.llama_server is not None and machine.llama_server.sees_a_gpu
 
 
 def test_none_at_all() -> None:

@@ -1,6 +1,7 @@
 """``llmfit doctor``: everything for a bug report, one finding a line, each with its source and its fix.
 
-It names no person: the home folder is ``~``, the user's name in paths ``USER``, UUIDs are cut.
+Home folders, the names of who runs it in paths, and UUIDs of cards are masked (see ``privacy.Mask``). Names
+of programs, models and folders stay: read a report before you send it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from llmfit.advisor.diagnosis.findings import NOTE, OK, PROBLEM, WARNING, Findin
 from llmfit.advisor.folders import home_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.machine_file import machine_to_json
+from llmfit.advisor.server.answers import ServerDevice
 from llmfit.advisor.text import printable
 from llmfit.tui.cli.output import print_json, print_lines
-from llmfit.tui.llama_servers import ServerDevices, ask_afresh
-from llmfit.tui.model_disks import with_model_disks
-from llmfit.tui.privacy import Mask, user_name
+from llmfit.tui.llama_servers import ask_afresh
+from llmfit.tui.privacy import Mask, user_names
 from llmfit.tui.session import machine_from
 from llmfit.tui.surroundings import look_around
 
@@ -36,19 +37,27 @@ _MARK_WIDTH = max(map(len, MARKS.values()))
 
 def run(parsed: argparse.Namespace) -> int:
     """Prints the findings; the exit code is 0, whatever they are: the question was answered."""
-    machine = machine_from(vars(parsed))
-    devices: ServerDevices = {}
-    if machine.described_by is None:
-        machine, devices = ask_afresh(with_model_disks(machine))
-    uuids = frozenset(gpu.uuid for gpu in machine.gpus if gpu.uuid)
-    mask = Mask(home_folder(), user_name(), uuids)
-    surroundings = look_around(machine, devices)
+    values, devices = vars(parsed), dict[str, tuple[ServerDevice, ...]]()
+
+    def ask(machine: Machine) -> Machine:
+        machine, found = ask_afresh(machine)
+        devices.update(found)
+        return machine
+
+    machine = machine_from(values, find_server=True, ask_servers=ask)
+    mask = Mask(home_folder(), user_names(), _uuids(machine))
+    surroundings = look_around(machine, devices, values)
     findings = [_masked(finding, mask) for finding in diagnose(machine, surroundings)]
     if parsed.json:
         print_json(_document(findings, machine, mask))
     else:
         print_lines(list(finding_lines(findings, text_width())))
     return 0
+
+
+def _uuids(machine: Machine) -> frozenset[str]:
+    """Without those that are only a place on the bus, which tells nothing and is in other sentences, too."""
+    return frozenset(gpu.uuid for gpu in machine.gpus if gpu.uuid and gpu.uuid != gpu.pci_bus)
 
 
 def finding_lines(findings: Sequence[Finding], width: int = TEXT_WIDTH) -> Iterator[str]:

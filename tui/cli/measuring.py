@@ -6,6 +6,7 @@ import sys
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.tui.llama_servers import asked_afresh
 from llmfit.tui.session import Values, machine_from
 
 _OTHER_MACHINES = ("gpu", "machine", "ram", "ram_bandwidth")
@@ -24,7 +25,7 @@ def measured_machine(values: Values) -> Machine:
         if values.get(name) is not None:
             option = name.replace("_", "-")
             raise UsageError("--measure", f"contradicts --{option}", "It measures this machine as it is.")
-    machine = machine_from(values, find_server=True)
+    machine = machine_from(values, find_server=True, ask_servers=asked_afresh)
     counts = " and ".join(str(count) for count in thread_counts(machine.cpu))
     sys.stderr.write(f"Measuring the RAM's bandwidth with {counts} threads, about 3 s…\n")
     sys.stderr.flush()

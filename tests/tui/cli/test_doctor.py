@@ -12,10 +12,10 @@ import pytest
 
 from llmfit.advisor.diagnosis.findings import OK, PROBLEM, Finding
 from llmfit.advisor.server import find as llama_server
-from llmfit.tui import surroundings
+from llmfit.tui import llama_servers, surroundings
 from llmfit.tui.cli.doctor import MARKS, finding_lines
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
-from llmfit.tui.privacy import Mask
+from llmfit.tui.privacy import Mask, user_names
 from tests.advisor.server.fake_servers import server_script, write_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
@@ -125,6 +125,39 @@ def test_a_machine_file_has_nothing_of_this_computer(run, home: Path, tmp_path: 
     assert "AVX2" not in told and "--measure" not in told and "/dev/dri" not in told
 
 
+def test_sizes_that_an_option_gives_name_it(run, home: Path, card: Path) -> None:
+    def sources(*options: object) -> dict[str, set[str]]:
+        findings = run("doctor", *options, "--json").document["findings"]
+        subjects = ("RAM", "CPU", "disk")
+        found = {what: {f["source"] for f in findings if f["subject"] == what} for what in subjects}
+        found["RAM"] = {f["source"] for f in findings if f["text"].startswith(("8.0 GiB", "64.0 GiB"))}
+        return found
+
+    document = {**MACHINE, "cpu": {"name": "AMD Ryzen 9 7950X"}}
+    card.write_text(json.dumps(document))
+    here = sources("--ram", "8GiB")
+    assert here["RAM"] == {"--ram"} and here["CPU"] == here["disk"] == {"system"}
+    assert sources("--gpu", "RTX 3090")["RAM"] == {"simulated"}
+    assert sources("--gpu", "RTX 3090", "--ram", "8GiB")["RAM"] == {"--ram"}
+    described = sources("--machine", card)
+    assert described["RAM"] == described["CPU"] and described["RAM"].pop().endswith("machine.json")
+
+
+def test_a_server_that_hangs_is_waited_for_once(run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    real = llama_servers.ask_llama_servers
+
+    def spy(servers: Any, **how: Any) -> Any:
+        asked.append(how["afresh"])
+        return real(servers, **how)
+
+    monkeypatch.setattr(llama_servers, "ask_llama_servers", spy)
+    for command in (("doctor",), ("hardware",), ("hardware", "--json")):
+        assert run(*command).code == 0
+        assert asked == [True], command
+        asked.clear()
+
+
 def test_llama_servers_are_asked_and_told(run, home: Path) -> None:
     write_program(home / ".local/bin/llama-server", server_script())
     write_program(home / "llama.cpp/build/bin/llama-server", "exit 1")
@@ -172,7 +205,7 @@ def test_variables_values_only_of_those_that_cannot_be_secret(
 def test_no_uuid_home_or_user_gets_out(
     run, home: Path, card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llmfit.tui.cli.doctor.user_name", lambda: "ann")
+    monkeypatch.setattr("llmfit.tui.cli.doctor.user_names", lambda: frozenset({"ann"}))
     document = dict(MACHINE)
     document["llama_server"] = {"path": f"{home}/llama-server", "problem": "It is at /media/ann/disk."}
     document["notes"] = [f"Card {UUID} is lost. {home}"]
@@ -194,15 +227,46 @@ def test_no_uuid_home_or_user_gets_out(
         ("an announcement to ann", "an announcement to ann"),
         ("MIG-5c0f2a4e-1111-2222-3333-444455556666", "MIG-xxxx…"),
         ("serial 0xabcdef0123", "serial xxxx…"),
+        ("/data/ann_models and /data/models-ann", "/data/USER_models and /data/models-USER"),
+        ("/data/annex /data/joann", "/data/annex /data/joann"),
+        ("/mnt/the disk of ann/x: ann", "/mnt/the disk of USER/x: ann"),
+        ("CUDA_VISIBLE_DEVICES=GPU-8932f937,GPU-5c0f2a4e-11", "CUDA_VISIBLE_DEVICES=GPU-xxxx…,GPU-xxxx…"),
+        ("MIG-GPU-5c0f2a4e-1111-2222-3333-444455556666/1/0", "MIG-GPU-xxxx…/1/0"),
+        ("GPU-0, a GPU-accelerated MIG-1g", "GPU-0, a GPU-accelerated MIG-1g"),
     ],
 )
 def test_what_is_hidden(text: str, shown: str) -> None:
-    assert Mask(Path("/homes/ann"), "ann", frozenset({"0xabcdef0123", "short"}))(text) == shown
+    assert Mask(Path("/homes/ann"), {"ann"}, frozenset({"0xabcdef0123", "short"}))(text) == shown
+
+
+@pytest.mark.parametrize("top", ["home", "Users", "var/home"])
+def test_every_folder_of_a_person_is_hidden(top: str) -> None:
+    """Root sees everybody's."""
+    hide = Mask(Path("/") / "root", {"root"})
+    assert hide(f"/{top}/eve.smith/llama.cpp: x") == f"/{top}/USER/llama.cpp: x"
+    assert hide(f"It is at /{top}/eve.") == f"It is at /{top}/USER."
+    for nobody in ("home/linuxbrew/.linuxbrew", "Users/Shared/x"):
+        assert hide(f"/{nobody}") == f"/{nobody}"
+
+
+def test_who_called_sudo_is_hidden_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ann")
+    assert "ann" in user_names()
+    assert Mask(None, user_names())("/data/ann/x") == "/data/USER/x"
+
+
+def test_a_place_on_the_bus_is_no_secret(run, card: Path, home: Path) -> None:
+    """Cards that tell no UUID have their bus in its place; sentences name it so that people find the card."""
+    document = json.loads(json.dumps(MACHINE))
+    document["gpus"][0] |= {"uuid": "0000:03:00.0", "pci_bus": "0000:03:00.0"}
+    document["notes"] = ["The card at 0000:03:00.0 has a note."]
+    card.write_text(json.dumps(document))
+    assert "The card at 0000:03:00.0 has a note." in run("doctor", "--machine", card).out
 
 
 def test_nothing_is_hidden_where_nothing_is_known() -> None:
-    assert Mask(None, None)("/homes/ann/x") == "/homes/ann/x"
-    assert Mask(Path("/"), "root")("/x/root /") == "/x/root /"
+    assert Mask(None)("/homes/ann/x") == "/homes/ann/x"
+    assert Mask(Path("/"), {"root", "x"})("/x/root /") == "/x/root /"
 
 
 def test_long_words_stay_whole_and_escape_sequences_are_shown() -> None:
