@@ -77,8 +77,13 @@ def match_gpu(gpu: Gpu, memory_bytes: int | None) -> GpuFacts | None:
     own = [facts for facts in named if facts.id in overlay().gpus]
     if gpu.gpu_cores is not None:  # read, so that a row with another count is another chip
         named = [facts for facts in named if facts.gpu_cores in (gpu.gpu_cores, None)] or named
-    candidates = (own, _with_pci_id(gpu.pci_id), named)
-    found = (_decided(rows, name, memory_bytes) for rows in candidates)
+    # A PCI id or a core count says which chip it is; a name alone may be that of a family (Orin).
+    candidates = (
+        (own, False),
+        (_with_pci_id(gpu.pci_id), True),
+        (named, gpu.gpu_cores is not None),
+    )
+    found = (_decided(rows, name, memory_bytes, surely) for rows, surely in candidates)
     return next((facts for facts in found if facts is not None), None)
 
 
@@ -110,18 +115,20 @@ def typical_bandwidth(vendor: str, memory_bytes: int | None) -> tuple[int, str] 
     return alike[(len(alike) - 1) // 2], why
 
 
-def _decided(found: Sequence[GpuFacts], name: str, memory_bytes: int | None) -> GpuFacts | None:
+def _decided(
+    found: Sequence[GpuFacts], name: str, memory_bytes: int | None, is_this_chip: bool
+) -> GpuFacts | None:
     """The one of ``found`` that has this memory; of several, the one that drivers call ``name``.
 
-    The RAM that a chip shares says which chip it is only where several have its name: a machine may show
-    less of it than is sold (firmware, a container, a virtual machine).
+    ``is_this_chip``: a single row is surely meant. The RAM that it shares then decides nothing: a machine may
+    show less of it than is sold (firmware, a virtual machine).
     """
     fitting = [facts for facts in found if _shortfall(facts, memory_bytes) <= SAME_SIZE]
     if len(found) > 1:
         fitting = [
             facts for facts in fitting if memory_bytes and _size_difference(facts, memory_bytes) <= SAME_SIZE
         ]
-    elif found and found[0].unified_memory:
+    elif is_this_chip and found and found[0].unified_memory:
         fitting = list(found)
     named = [facts for facts in fitting if name in facts.driver_names] or fitting
     distinct = {(facts.bandwidth_bytes_per_s, facts.fp16_flops) for facts in named}

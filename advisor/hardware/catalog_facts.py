@@ -40,6 +40,9 @@ def add_catalog_facts(
     them. ``ram_bytes`` is the system's RAM, the size that counts for a GPU with unified memory.
     """
     facts = match(gpu, ram_bytes if gpu.unified_memory else gpu.vram_total_bytes)
+    if facts is not None and gpu.unified_memory and not facts.unified_memory:
+        note = f"{gpu.name} has memory of its own, but its driver does not tell how much."
+        return _without_shared_memory(gpu), (note,)
     gpu = _with_size(gpu, facts)
     if facts is None:
         note = (
@@ -119,7 +122,11 @@ def _with_size(gpu: Gpu, facts: GpuFacts | None) -> Gpu:
     Of several sizes the largest that its PCI window can show; where nothing decides, it stays unknown.
     """
     window = gpu.vram_total_bytes if gpu.sources.get("vram_total_bytes") == PCI_WINDOW else None
-    if gpu.unified_memory or (gpu.vram_total_bytes is not None and window is None):
+    if (
+        gpu.unified_memory
+        or gpu.partition is not None
+        or (gpu.vram_total_bytes is not None and window is None)
+    ):
         return gpu
     options = facts.memory_bytes_options if facts is not None else ()
     possible = [size for size in options if window is None or size <= window]
@@ -133,6 +140,12 @@ def _with_size(gpu: Gpu, facts: GpuFacts | None) -> Gpu:
         free = max(0, size - sum(process.vram_bytes or 0 for process in gpu.processes))
         sources["vram_free_bytes"] = FREE_SOURCE
     return replace(gpu, vram_total_bytes=size, vram_free_bytes=free, sources=sources)
+
+
+def _without_shared_memory(gpu: Gpu) -> Gpu:
+    """A card whose driver answers 0 bytes is not one that shares the RAM: its memory is unknown."""
+    sources = {key: source for key, source in gpu.sources.items() if not key.startswith("vram_")}
+    return replace(gpu, unified_memory=False, vram_total_bytes=None, vram_free_bytes=None, sources=sources)
 
 
 def _slice_of(facts: GpuFacts, partition: Partition | None) -> GpuFacts:

@@ -191,8 +191,15 @@ def test_cores_that_were_read_are_believed_before_the_memory() -> None:
 
 @pytest.mark.parametrize("ram_gib", [24, 119, 128])
 def test_a_chip_is_the_same_with_less_ram_in_sight(ram_gib: int) -> None:
-    found = match_gpu(driver_says("NVIDIA GB10"), ram_gib * GIB)
+    found = match_gpu(driver_says("NVIDIA GB10", pci_id="10de:2e12"), ram_gib * GIB)
     assert found is not None and found.id == "nvidia-gb10"
+
+
+def test_a_name_of_a_family_is_not_its_largest_member() -> None:
+    """Every Jetson Orin says the same name; only the AGX with 64 GB is in the catalogue."""
+    assert match_gpu(driver_says("Orin (nvgpu)"), 61 * GIB) is not None
+    for ram_gib in (7, 15, 30):
+        assert match_gpu(driver_says("Orin (nvgpu)"), ram_gib * GIB) is None
 
 
 def test_a_slice_is_looked_up_as_its_card() -> None:

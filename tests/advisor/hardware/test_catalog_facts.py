@@ -173,3 +173,23 @@ def test_a_name_with_another_memory_keeps_what_the_driver_reads() -> None:
     assert add_catalog_facts(same_bus, lambda gpu, size: row)[0].catalog_id == "x"
     same_size = replace(other, vram_total_bytes=4 * GIB)
     assert add_catalog_facts(same_size, lambda gpu, size: row)[0].bandwidth_bytes_per_s == 192 * 10**9
+
+
+def test_a_card_that_tells_no_memory_does_not_share_the_ram() -> None:
+    silent = replace(
+        CARD,
+        unified_memory=True,
+        vram_total_bytes=64 * GIB,
+        sources={"vram_total_bytes": "system RAM", "name": "nvml"},
+    )
+    found, notes = add_catalog_facts(silent, match_gpu, 64 * GIB)
+    assert (found.unified_memory, found.vram_total_bytes, found.vram_free_bytes) == (False, None, None)
+    assert found.sources == {"name": "nvml"}
+    assert "has memory of its own" in notes[0]
+
+
+def test_a_slice_of_unknown_size_is_not_the_whole_card() -> None:
+    part = Partition("NVIDIA GeForce RTX 3090", "GPU-1", 1 / 8, 1 / 8)
+    slice_ = replace(CARD, partition=part, vram_total_bytes=None, bandwidth_bytes_per_s=None)
+    found, _ = add_catalog_facts(slice_, match_gpu, 64 * GIB)
+    assert found.vram_total_bytes is None
