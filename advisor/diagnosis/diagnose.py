@@ -81,7 +81,8 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
         yield Finding(NOTE, "machine", text, described_by)
     source = surroundings.machine_source or described_by or "system"
     yield from cpu_findings(machine, "" if described_by else surroundings.architecture, source)
-    yield from ram_findings(machine.memory, surroundings.ram_source or source, described_by is None)
+    size_source = surroundings.ram_source or source
+    yield from ram_findings(machine.memory, size_source, source, described_by is None)
     yield from gpu_findings(machine, surroundings)
     if described_by is None:
         yield from _device_files(machine, surroundings)

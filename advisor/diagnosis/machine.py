@@ -44,14 +44,15 @@ def cpu_findings(machine: Machine, architecture: str, source: str) -> Iterator[F
         yield Finding(OK, "CPU", f"instruction sets that llama.cpp uses: {features}.", source)
 
 
-def ram_findings(memory: Memory, source: str, can_be_measured: bool) -> Iterator[Finding]:
-    """``source``: where sizes were read, ``system`` or what gives them. ``can_be_measured``: it is here."""
+def ram_findings(memory: Memory, size_source: str, source: str, can_be_measured: bool) -> Iterator[Finding]:
+    """``size_source``: where total and available were read, which ``--ram`` may give; ``source``: where the
+    rest was. ``can_be_measured``: the RAM is this computer's."""
     total, free = memory.total_bytes, memory.available_bytes
     if total is None:
-        yield Finding(WARNING, "RAM", "its size is not known.", source, "Name it with --ram SIZE.")
+        yield Finding(WARNING, "RAM", "its size is not known.", size_source, "Name it with --ram SIZE.")
     else:
         modules = f", {found}" if (found := modules_text(memory)) else ""
-        yield Finding(OK, "RAM", f"{format_gib(total)}{modules}.", source)
+        yield Finding(OK, "RAM", f"{format_gib(total)}{modules}.", size_source)
     if memory.limit_bytes is not None and (total is None or memory.limit_bytes < total):
         yield Finding(
             NOTE,
@@ -62,9 +63,9 @@ def ram_findings(memory: Memory, source: str, can_be_measured: bool) -> Iterator
         )
     if free is not None and free < min(MIN_FREE_RAM_BYTES, (memory.capacity_bytes or 0) / 4):
         text = f"only {format_gib(free)} are available."
-        yield Finding(WARNING, "RAM", text, source, "Close programs.")
+        yield Finding(WARNING, "RAM", text, size_source, "Close programs.")
     elif free is not None:
-        yield Finding(OK, "RAM", f"{format_gib(free)} are available.", source)
+        yield Finding(OK, "RAM", f"{format_gib(free)} are available.", size_source)
     yield _ram_bandwidth(memory, source, can_be_measured)
     yield from _swap(memory, source)
 
@@ -79,13 +80,13 @@ def modules_text(memory: Memory) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _ram_bandwidth(memory: Memory, size_source: str, can_be_measured: bool) -> Finding:
+def _ram_bandwidth(memory: Memory, machine_source: str, can_be_measured: bool) -> Finding:
     measure = "Say it with --ram-bandwidth GB/S."
     if can_be_measured:
         measure = "Measure it: llmfit hardware --measure."
     if memory.bandwidth_bytes_per_s is None:
         text = "its bandwidth is not known, so speeds on the CPU are not told."
-        return Finding(WARNING, "RAM", text, size_source, measure)
+        return Finding(WARNING, "RAM", text, machine_source, measure)
     source = memory.bandwidth_source or "given"
     text = f"bandwidth {memory.bandwidth_bytes_per_s / GB:.0f} GB/s."
     if memory.bandwidth_bytes_per_s == memory.peak_bandwidth_bytes_per_s:

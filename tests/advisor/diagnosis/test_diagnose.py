@@ -144,6 +144,13 @@ def test_the_host(changes: dict, words: tuple[str, ...], level: str, fix: str | 
     assert (fix is None and finding.fix is None) or (fix or "") in (finding.fix or "")
 
 
+def test_an_option_gives_the_size_of_the_ram_and_nothing_else_of_it() -> None:
+    memory = Memory(8 * GIB, 8 * GIB, swap_total_bytes=8 * GIB, swap_free_bytes=5 * GIB)
+    around = replace(AROUND, ram_source="--ram", machine_source="other.json")
+    found = about("RAM", replace(SOUND, memory=memory), around)
+    assert [finding.source for finding in found] == ["--ram", "--ram", "other.json", "other.json"]
+
+
 def test_no_avx2_is_no_trouble_of_an_arm_cpu_or_of_an_unknown_one() -> None:
     arm = replace(SOUND, cpu=Cpu("Grace", 72, 72, ("neon", "sve")))
     assert not [f for f in diagnose(arm, replace(AROUND, architecture="aarch64")) if "AVX2" in f.text]
