@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -49,6 +52,18 @@ def status_of(pilot: Pilot[object]) -> str:
 def free_bytes(screen: AdvisorScreen) -> int:
     assert screen.machine is not None
     return screen.machine.gpus[0].vram_free_bytes or 0
+
+
+@asynccontextmanager
+async def measuring(advice: FakeAdvice) -> AsyncIterator[tuple[Pilot[object], threading.Event]]:
+    """The machine's screen in the middle of a measurement, which ends when the event is set."""
+    advice.known_machine = real(two_cards())
+    gate = advice.hold("measure")
+    async with advice.app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        await pilot.press("m", "b")
+        await until(pilot, lambda: "round 2 of 2, 52.0 GB/s" in status_of(pilot))
+        yield pilot, gate
 
 
 async def test_m_shows_programs_and_facts_and_escape_goes_back(advice: FakeAdvice) -> None:
@@ -259,12 +274,8 @@ async def test_a_terminal_that_is_too_small_gets_one_sentence(advice: FakeAdvice
 
 
 async def test_the_ram_is_measured_and_the_answer_computed_anew(advice: FakeAdvice) -> None:
-    advice.known_machine = real(two_cards())
-    gate = advice.hold("measure")
-    async with advice.app.run_test(size=WIDE) as pilot:
-        screen = await settled(pilot)
-        await pilot.press("m", "b")
-        await until(pilot, lambda: "round 2 of 2, 52.0 GB/s" in status_of(pilot))
+    async with measuring(advice) as (pilot, gate):
+        screen = screen_of(pilot)
         await pilot.press("down", "pagedown")
         gate.set()
         await until(pilot, lambda: "kept for later" in status_of(pilot))
@@ -290,12 +301,7 @@ async def test_a_figure_that_is_not_kept_is_not_used(advice: FakeAdvice) -> None
 
 
 async def test_measuring_can_be_stopped_and_started_again(advice: FakeAdvice) -> None:
-    advice.known_machine = real(two_cards())
-    gate = advice.hold("measure")
-    async with advice.app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await pilot.press("m", "b")
-        await until(pilot, lambda: "round" in status_of(pilot))
+    async with measuring(advice) as (pilot, gate):
         await pilot.press("b")
         gate.set()
         await until(pilot, lambda: "was stopped" in status_of(pilot))
@@ -306,12 +312,7 @@ async def test_measuring_can_be_stopped_and_started_again(advice: FakeAdvice) ->
 
 
 async def test_leaving_stops_the_measurement(advice: FakeAdvice) -> None:
-    advice.known_machine = real(two_cards())
-    gate = advice.hold("measure")
-    async with advice.app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await pilot.press("m", "b")
-        await until(pilot, lambda: "round" in status_of(pilot))
+    async with measuring(advice) as (pilot, gate):
         await pilot.press("escape")
         await settled(pilot)
         gate.set()
