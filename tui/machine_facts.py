@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from llmfit.advisor.diagnosis.diagnose import diagnose, server_problem
 from llmfit.advisor.diagnosis.findings import PROBLEM, WARNING, Finding, Surroundings
+from llmfit.advisor.diagnosis.machine import modules_text
 from llmfit.advisor.hardware.machine import Disk, Gpu, LlamaServer, Machine, Memory
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, format_gib
@@ -68,12 +69,13 @@ def machine_sections(machine: Machine) -> Iterator[Section]:
     if machine.llama_server is not None or machine.llama_servers or machine.described_by is None:
         yield _servers(machine)
     if machine.disks:
-        yield Section("Disks where models lie", tuple(map(_disk_fact, machine.disks)))
+        read_from = "file system" if machine.described_by is None else ""
+        yield Section("Disks where models lie", tuple(_disk_fact(disk, read_from) for disk in machine.disks))
 
 
-def _disk_fact(disk: Disk) -> Fact:
+def _disk_fact(disk: Disk, read_from: str) -> Fact:
     total, free = format_gib(disk.total_bytes), format_gib(disk.free_bytes)
-    return Fact("folder", f"{printable(disk.path)}: {free} free of {total}")
+    return Fact("folder", f"{printable(disk.path)}: {free} free of {total}", read_from)
 
 
 def card_facts(gpu: Gpu) -> Iterator[Fact]:
@@ -88,10 +90,10 @@ def card_facts(gpu: Gpu) -> Iterator[Fact]:
         ("driver", "driver", gpu.driver),
     )
     for what, field, value in always:
-        yield _fact(gpu, what, field, value or UNKNOWN)
+        yield _sourced(what, value or UNKNOWN, gpu.sources, field)
     for what, field, value in _some_facts(gpu):
         if value:
-            yield _fact(gpu, what, field, value)
+            yield _sourced(what, value, gpu.sources, field)
 
 
 def _some_facts(gpu: Gpu) -> Iterator[tuple[str, str, str | None]]:
@@ -112,8 +114,8 @@ def _some_facts(gpu: Gpu) -> Iterator[tuple[str, str, str | None]]:
     yield "catalogue", "catalog_id", gpu.catalog_id
 
 
-def _fact(gpu: Gpu, what: str, field: str, value: str) -> Fact:
-    return Fact(what, printable(value), printable(gpu.sources.get(field, "")))
+def _sourced(what: str, value: str, sources: Mapping[str, str], field: str) -> Fact:
+    return Fact(what, printable(value), printable(sources.get(field, "")))
 
 
 def _size(size_bytes: int | None) -> str | None:
@@ -146,47 +148,41 @@ def _power(gpu: Gpu) -> str | None:
 
 def ram_facts(memory: Memory) -> Iterator[Fact]:
     """System RAM; the bandwidth's source says whether it was measured."""
-    yield Fact("total", _size(memory.total_bytes) or UNKNOWN)
-    yield Fact("available", _size(memory.available_bytes) or UNKNOWN)
+    sources = memory.sources
+    yield _sourced("total", _size(memory.total_bytes) or UNKNOWN, sources, "total_bytes")
+    yield _sourced("available", _size(memory.available_bytes) or UNKNOWN, sources, "available_bytes")
     if memory.limit_bytes is not None:
-        yield Fact("limit", format_gib(memory.limit_bytes, 2), "control group")
+        yield _sourced("limit", format_gib(memory.limit_bytes, 2), sources, "limit_bytes")
     yield Fact(
         "bandwidth", _rate(memory.bandwidth_bytes_per_s) or UNKNOWN, printable(memory.bandwidth_source or "")
     )
     if memory.peak_bandwidth_bytes_per_s is not None:
-        yield Fact("peak of its type", f"{memory.peak_bandwidth_bytes_per_s / GB:.0f} GB/s")
-    type_text = _memory_type(memory)
+        peak = _rate(memory.peak_bandwidth_bytes_per_s) or UNKNOWN
+        yield _sourced("peak of its type", peak, sources, "peak_bandwidth_bytes_per_s")
+    type_text = modules_text(memory)
     if type_text:
-        yield Fact("type", type_text)
+        named = (name for name in ("memory_type", "transfer_rate_mt_s", "channels") if name in sources)
+        yield _sourced("type", type_text, sources, next(named, ""))
     if memory.swap_total_bytes is not None:
         free = "" if memory.swap_free_bytes is None else f", {format_gib(memory.swap_free_bytes)} free"
         total = format_gib(memory.swap_total_bytes)
-        yield Fact("swap", f"{total}{free}" if memory.swap_total_bytes else "none")
-
-
-def _memory_type(memory: Memory) -> str:
-    """``DDR5, 2 channels, 6000 MT/s``."""
-    told = [printable(memory.memory_type)] if memory.memory_type else []
-    if memory.channels is not None:
-        told.append(f"{memory.channels} {'channel' if memory.channels == 1 else 'channels'} of 64 bits")
-    if memory.transfer_rate_mt_s is not None:
-        told.append(f"{memory.transfer_rate_mt_s} MT/s")
-    return ", ".join(told)
+        told = f"{total}{free}" if memory.swap_total_bytes else "none"
+        yield _sourced("swap", told, sources, "swap_total_bytes")
 
 
 def _cpu_facts(machine: Machine) -> Iterator[Fact]:
     cpu = machine.cpu
-    yield Fact("name", printable(cpu.name) if cpu.name else UNKNOWN)
+    yield _sourced("name", cpu.name or UNKNOWN, cpu.sources, "name")
     cores = UNKNOWN if cpu.physical_cores is None else str(cpu.physical_cores)
     if cpu.performance_cores is not None:
         cores += f", {cpu.performance_cores} of them fast"
-    yield Fact("cores for us", cores)
+    yield _sourced("cores for us", cores, cpu.sources, "physical_cores")
     if cpu.logical_cores is not None:
-        yield Fact("threads for us", str(cpu.logical_cores))
+        yield _sourced("threads for us", str(cpu.logical_cores), cpu.sources, "logical_cores")
     if cpu.numa_nodes is not None:
-        yield Fact("NUMA nodes", str(cpu.numa_nodes))
+        yield _sourced("NUMA nodes", str(cpu.numa_nodes), cpu.sources, "numa_nodes")
     if cpu.features:
-        yield Fact("instructions", printable(", ".join(cpu.features)))
+        yield _sourced("instructions", ", ".join(cpu.features), cpu.sources, "features")
     yield Fact("system", printable(machine.os))
 
 

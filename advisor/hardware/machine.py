@@ -107,6 +107,8 @@ class Cpu:
     performance_cores: int | None = None
     """Of the physical ones, where a CPU has fast and slow cores (Intel hybrid, Apple); else ``None``."""
     numa_nodes: int | None = None
+    sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
+    """As ``Gpu.sources``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class Memory:
     """At which the modules run now, millions of transfers a second."""
     swap_total_bytes: int | None = None
     swap_free_bytes: int | None = field(default=None, compare=False)
+    sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
+    """As ``Gpu.sources``; the bandwidth's is ``bandwidth_source``."""
 
     @property
     def capacity_bytes(self) -> int | None:

@@ -56,6 +56,7 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
             "features": list(machine.cpu.features),
             "performance_cores": machine.cpu.performance_cores,
             "numa_nodes": machine.cpu.numa_nodes,
+            "sources": dict(machine.cpu.sources),
         },
         "ram": {
             "total_bytes": memory.total_bytes,
@@ -69,6 +70,7 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
             "transfer_rate_mt_s": memory.transfer_rate_mt_s,
             "swap_total_bytes": memory.swap_total_bytes,
             "swap_free_bytes": memory.swap_free_bytes,
+            "sources": dict(memory.sources),
         },
         "gpus": [_gpu_to_json(gpu) for gpu in machine.gpus],
         "llama_server": None if machine.llama_server is None else _server_to_json(machine.llama_server),

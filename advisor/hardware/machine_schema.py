@@ -36,6 +36,7 @@ class CpuDocument(_Part):
     features: tuple[Text, ...] = ()
     performance_cores: Count | None = None
     numa_nodes: Count | None = None
+    sources: dict[Text, Text] = {}
 
 
 class RamDocument(_Part):
@@ -50,6 +51,7 @@ class RamDocument(_Part):
     transfer_rate_mt_s: Count | None = None
     swap_total_bytes: Size | None = None
     swap_free_bytes: Size | None = None
+    sources: dict[Text, Text] = {}
 
 
 class PcieDocument(_Part):

@@ -60,7 +60,7 @@ def simulate_machine(
     machine = Machine(
         os="macos" if any(gpu.vendor == "apple" for gpu in gpus) else "linux",
         cpu=Cpu(None, None, None),
-        memory=_shared_bandwidth(Memory(visible, visible), gpus),
+        memory=_shared_bandwidth(Memory(visible, visible, sources=_ram_sources(_SIMULATED)), gpus),
         gpus=gpus,
         notes=tuple(dict.fromkeys(notes)),
         simulated=True,
@@ -80,7 +80,10 @@ def override_machine(
     memory, gpus, notes = machine.memory, machine.gpus, list(machine.notes)
     if ram is not None:
         size_bytes = _parse_ram(ram)
-        memory = replace(memory, total_bytes=size_bytes, available_bytes=size_bytes, limit_bytes=None)
+        sources = {**memory.sources, **_ram_sources("--ram")}
+        memory = replace(
+            memory, total_bytes=size_bytes, available_bytes=size_bytes, limit_bytes=None, sources=sources
+        )
         gpus = tuple(_resized(gpu, size_bytes) for gpu in gpus)
         notes.append(f"RAM is taken as {format_gib(size_bytes)}, all available, because --ram says so.")
     if ram_bandwidth is not None:
@@ -236,6 +239,10 @@ def _gpu(index: int, card: _Card, ram_bytes: int, notes: list[str]) -> Gpu:
         catalog_id=facts.id,
         sources={**sources, "vram_total_bytes": _SIMULATED, "vram_free_bytes": _SIMULATED},
     )
+
+
+def _ram_sources(source: str) -> dict[str, str]:
+    return {"total_bytes": source, "available_bytes": source}
 
 
 def _resized(gpu: Gpu, ram_bytes: int) -> Gpu:

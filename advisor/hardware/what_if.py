@@ -122,4 +122,5 @@ def _with_available(memory: Memory, gpus: Collection[Gpu], pids: Collection[int]
     grown_bytes = available + gained_bytes
     if capacity is not None:
         grown_bytes = max(available, min(grown_bytes, capacity))
-    return replace(memory, available_bytes=grown_bytes)
+    sources = {**memory.sources, "available_bytes": _closing_text(gpus, pids)}
+    return replace(memory, available_bytes=grown_bytes, sources=sources)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from llmfit.advisor.hardware.findings import Findings
@@ -24,6 +26,9 @@ from llmfit.advisor.hardware.host.ram_modules import RamModules, read_ram_module
 from llmfit.advisor.hardware.machine import Cpu, Memory
 from llmfit.advisor.text import clean_text
 
+CPUINFO, MEMINFO = "/proc/cpuinfo", "/proc/meminfo"
+CONTROL_GROUP = "control group"
+
 
 class HostProbe:
     """Reads CPU and RAM of this computer; ``root`` is the file system's root, another one in tests."""
@@ -41,7 +46,9 @@ class HostProbe:
         return Findings(cpu=cpu, memory=self._memory(info, notes), notes=tuple(notes))
 
     def _memory(self, info: CpuInfo, notes: list[str]) -> Memory:
-        ram = read_meminfo(self._root) or _meminfo_by_psutil(notes)
+        ram, read_from = read_meminfo(self._root), MEMINFO
+        if ram is None:
+            ram, read_from = _meminfo_by_psutil(notes), "psutil"
         if ram is None:
             return Memory(total_bytes=None, available_bytes=None)
         group = read_cgroup_memory(self._root, ram.total_bytes)
@@ -50,7 +57,7 @@ class HostProbe:
         if not (info.virtual or is_virtual_machine(self._root)):
             modules = read_ram_modules(self._root, ram.total_bytes)
         notes.extend(modules.notes)
-        return Memory(
+        memory = Memory(
             total_bytes=ram.total_bytes,
             available_bytes=group.bound(ram.available_bytes),
             limit_bytes=group.limit_bytes,
@@ -63,19 +70,25 @@ class HostProbe:
             swap_total_bytes=_smallest(ram.swap_total_bytes, swap.limit_bytes),
             swap_free_bytes=swap.bound(ram.swap_free_bytes),
         )
+        return replace(memory, sources=_memory_sources(memory, ram, read_from, modules))
 
     def _cpu(self, info: CpuInfo, notes: list[str]) -> Cpu:
         present = os.cpu_count()
         affinity = _affinity()
         usable = sorted(affinity) if affinity is not None else list(range(present or 0))
         core_of = info.core_of or cores_from_sysfs(self._root, usable)
-        physical = count_cores(core_of, usable) or _cores_by_psutil(usable)
+        physical, cores_from = count_cores(core_of, usable), CPUINFO if info.core_of else "sysfs"
+        if physical is None:
+            physical, cores_from = _cores_by_psutil(usable), "psutil"
         fast = fast_cpus(self._root, usable)
         fast_usable = fast.intersection(usable) if fast is not None else ()
         performance = count_cores(core_of, fast_usable) or len(fast_usable) or None
         logical = len(usable) or None
         quota = read_cgroup_cpus(self._root)
+        threads_from = "affinity" if affinity is not None else "os.cpu_count"
         if quota is not None and logical is not None:
+            if quota < logical:
+                cores_from, threads_from = f"{cores_from}, {CONTROL_GROUP}", CONTROL_GROUP
             logical = min(logical, max(1, int(quota)))
             physical = _at_most(physical, logical)
             performance = _at_most(performance, logical)
@@ -83,7 +96,11 @@ class HostProbe:
             notes.append(
                 f"This process may use {logical} of {present} CPU threads (affinity or container quota)."
             )
-        return Cpu(
+        other = "platform.processor" if sys.platform == "win32" else "firmware"
+        sources = {"name": CPUINFO if info.name else other, "features": CPUINFO}
+        sources |= {"physical_cores": cores_from, "logical_cores": threads_from}
+        sources |= {"performance_cores": "sysfs", "numa_nodes": "sysfs"}
+        cpu = Cpu(
             name=info.name or self._other_name(),
             physical_cores=physical,
             logical_cores=logical,
@@ -91,11 +108,31 @@ class HostProbe:
             performance_cores=performance,
             numa_nodes=read_numa_nodes(self._root),
         )
+        return replace(cpu, sources=_of_known(cpu, sources))
 
     def _other_name(self) -> str | None:
         if sys.platform == "win32":
             return clean_text(platform.processor()) or None
         return read_board_name(self._root)
+
+
+def _memory_sources(memory: Memory, ram: MemInfo, read_from: str, modules: RamModules) -> dict[str, str]:
+    """Where each known field was read; a control group where its bound is the smaller one."""
+    sources: dict[str, str | None] = {"total_bytes": read_from, "limit_bytes": CONTROL_GROUP}
+    for name in ("available_bytes", "swap_total_bytes", "swap_free_bytes"):
+        bounded = getattr(memory, name) != getattr(ram, name)
+        sources[name] = CONTROL_GROUP if bounded else read_from
+    for name in ("memory_type", "channels", "transfer_rate_mt_s"):
+        sources[name] = modules.read_from
+    sources["peak_bandwidth_bytes_per_s"] = modules.bandwidth_source
+    return _of_known(memory, sources)
+
+
+def _of_known(part: Cpu | Memory, sources: Mapping[str, str | None]) -> dict[str, str]:
+    """The sources of the fields that have a value."""
+    return {
+        name: source for name, source in sources.items() if source and getattr(part, name) not in (None, ())
+    }
 
 
 def _meminfo_by_psutil(notes: list[str]) -> MemInfo | None:

@@ -41,7 +41,8 @@ _LEAST_OF_TOTAL = 0.9
 @dataclass(frozen=True, slots=True)
 class RamModules:
     """What the modules tell of the RAM. ``bandwidth_source`` says how ``peak_bandwidth_bytes_per_s`` comes
-    about; ``notes`` why something about modules that could be read is not known."""
+    about; ``notes`` why something about modules that could be read is not known; ``read_from`` says
+    whose tables they were read in."""
 
     memory_type: str | None = None
     channels: int | None = None
@@ -49,17 +50,20 @@ class RamModules:
     peak_bandwidth_bytes_per_s: int | None = None
     bandwidth_source: str | None = None
     notes: tuple[str, ...] = ()
+    read_from: str | None = None
 
 
 def read_ram_modules(root: Path, total_bytes: int | None) -> RamModules:
     """The RAM of the computer under ``root``; ``total_bytes`` is what the kernel counts."""
     by_udev = describe_modules(_from_udev(root), total_bytes)
     if by_udev.memory_type is not None:
-        return by_udev
+        return replace(by_udev, read_from="udev")
     by_table = describe_modules(_from_firmware(root), total_bytes)
     if by_table.memory_type is not None:
-        return by_table
-    return replace(by_udev, memory_type=_type_from_edac(root))
+        return replace(by_table, read_from="SMBIOS")
+    kind = _type_from_edac(root)
+    known = ("udev" if by_udev.transfer_rate_mt_s or by_udev.channels else "", "EDAC" if kind else "")
+    return replace(by_udev, memory_type=kind, read_from=" and ".join(filter(None, known)) or None)
 
 
 def describe_modules(modules: Sequence[MemoryModule], total_bytes: int | None) -> RamModules:

@@ -159,12 +159,14 @@ def _is_intel(sysctl: Sysctl, chip: str) -> bool:
 def _cpu(sysctl: Sysctl, name: str, features: tuple[str, ...]) -> Cpu:
     fast = _int(sysctl("hw.perflevel0.physicalcpu"))
     slow = _int(sysctl("hw.perflevel1.physicalcpu"))
+    fields = ("name", "physical_cores", "logical_cores", "features", "performance_cores")
     return Cpu(
         name=name or None,
         physical_cores=_int(sysctl("hw.physicalcpu")),
         logical_cores=_int(sysctl("hw.logicalcpu")),
         features=features,
         performance_cores=fast if slow else None,
+        sources=dict.fromkeys(fields, "sysctl"),
     )
 
 

@@ -68,6 +68,8 @@ def test_limits_bound_what_is_available(tree: Tree) -> None:
     assert memory is not None
     assert (memory.limit_bytes, memory.available_bytes) == (300 * MIB, 200 * MIB)
     assert memory.capacity_bytes == 300 * MIB
+    assert memory.sources["limit_bytes"] == memory.sources["available_bytes"] == "control group"
+    assert memory.sources["total_bytes"] != "control group"
 
 
 def test_affinity_and_quota_bound_the_cores(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +81,15 @@ def test_affinity_and_quota_bound_the_cores(tree: Tree, monkeypatch: pytest.Monk
     assert findings.cpu is not None
     # CPUs 0 and 4 are threads of one core, 1 and 5 of another.
     assert (findings.cpu.physical_cores, findings.cpu.logical_cores) == (2, 4)
+    assert findings.cpu.sources["physical_cores"] == "/proc/cpuinfo"
+    assert findings.cpu.sources["logical_cores"] == "affinity"
     assert findings.notes == ("This process may use 4 of 8 CPU threads (affinity or container quota).",)
     files["sys/fs/cgroup/cpu.max"] = "150000 100000"
     limited = HostProbe(tree(files)).read().cpu
     assert limited is not None
     assert (limited.physical_cores, limited.logical_cores) == (1, 1)
+    assert limited.sources["physical_cores"] == "/proc/cpuinfo, control group"
+    assert limited.sources["logical_cores"] == "control group"
 
 
 MEMINFO = """\
@@ -113,6 +119,13 @@ def test_ram_and_swap_from_meminfo_and_the_modules(tree: Tree) -> None:
     assert (memory.memory_type, memory.channels, memory.transfer_rate_mt_s) == ("DDR5", 2, 5600)
     assert memory.peak_bandwidth_bytes_per_s == memory.bandwidth_bytes_per_s == 89_600_000_000
     assert memory.bandwidth_source == "DDR5-5600 × 2 channels (peak)"
+    sizes = ("total_bytes", "available_bytes", "swap_total_bytes", "swap_free_bytes")
+    modules = ("memory_type", "channels", "transfer_rate_mt_s")
+    assert memory.sources == {
+        **dict.fromkeys(sizes, "/proc/meminfo"),
+        **dict.fromkeys(modules, "udev"),
+        "peak_bandwidth_bytes_per_s": memory.bandwidth_source,
+    }
 
 
 def test_swap_of_a_container_is_bounded(tree: Tree) -> None:
@@ -121,6 +134,7 @@ def test_swap_of_a_container_is_bounded(tree: Tree) -> None:
     memory = HostProbe(tree(files)).read().memory
     assert memory is not None
     assert (memory.swap_total_bytes, memory.swap_free_bytes) == (4096, 3072)
+    assert memory.sources["swap_total_bytes"] == "control group"
 
 
 @pytest.mark.parametrize(

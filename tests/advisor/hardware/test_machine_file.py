@@ -27,7 +27,15 @@ from llmfit.advisor.units import GIB
 
 FULL = Machine(
     os="linux",
-    cpu=Cpu("AMD Ryzen 9", 16, 32, ("avx2", "avx512"), performance_cores=8, numa_nodes=2),
+    cpu=Cpu(
+        "AMD Ryzen 9",
+        16,
+        32,
+        ("avx2", "avx512"),
+        performance_cores=8,
+        numa_nodes=2,
+        sources={"name": "sysfs"},
+    ),
     memory=Memory(
         64 * GIB,
         50 * GIB,
@@ -40,6 +48,7 @@ FULL = Machine(
         transfer_rate_mt_s=6000,
         swap_total_bytes=8 * GIB,
         swap_free_bytes=7 * GIB,
+        sources={"total_bytes": "/proc/meminfo"},
     ),
     gpus=(
         Gpu(

@@ -269,7 +269,9 @@ E:MEMORY_ARRAY_NUM_DEVICES=2
 
 def test_udevs_database_is_read_by_everybody(tree: Tree) -> None:
     found = read_ram_modules(tree({"run/udev/data/+dmi:id": UDEV}), 15 * GIB)
-    assert found == RamModules("DDR4", 1, 3600, 28_800_000_000, "DDR4-3600 × 1 channel (peak)")
+    assert found == RamModules(
+        "DDR4", 1, 3600, 28_800_000_000, "DDR4-3600 × 1 channel (peak)", read_from="udev"
+    )
 
 
 # Type 17, 0x22 bytes: 16 GiB of DDR4 at 3200 MT/s, 64 bits, no names.
@@ -284,6 +286,7 @@ def test_the_firmwares_table_is_read_where_udev_says_nothing(tree: Tree) -> None
     assert len(TABLE) == 0x22 + 2
     found = read_ram_modules(tree({"sys/firmware/dmi/tables/DMI": TABLE}), 15 * GIB)
     assert (found.memory_type, found.channels, found.transfer_rate_mt_s) == ("DDR4", 1, 3200)
+    assert found.read_from == "SMBIOS"
 
 
 def test_the_firmwares_table_knows_what_an_old_systemd_does_not(tree: Tree) -> None:
@@ -293,6 +296,7 @@ def test_the_firmwares_table_knows_what_an_old_systemd_does_not(tree: Tree) -> N
     files["sys/devices/system/edac/mc/mc0/dimm0/dimm_mem_type"] = "Unbuffered-DDR5\n"
     with_edac = read_ram_modules(tree(files), 15 * GIB)
     assert (with_edac.memory_type, with_edac.transfer_rate_mt_s) == ("DDR5", 3600)
+    assert (by_udev.read_from, with_edac.read_from) == ("udev", "udev and EDAC")
     files["sys/firmware/dmi/tables/DMI"] = TABLE
     by_table = read_ram_modules(tree(files), 15 * GIB)
     assert (by_table.memory_type, by_table.transfer_rate_mt_s) == ("DDR4", 3200)
@@ -313,7 +317,9 @@ def test_edac_knows_the_kind_only(tree: Tree, kinds: list[str], expected: str | 
     files = {
         f"sys/devices/system/edac/mc/mc0/dimm{n}/dimm_mem_type": f"{kind}\n" for n, kind in enumerate(kinds)
     }
-    assert read_ram_modules(tree(files), 15 * GIB) == RamModules(memory_type=expected)
+    assert read_ram_modules(tree(files), 15 * GIB) == RamModules(
+        memory_type=expected, read_from="EDAC" if expected else None
+    )
 
 
 def test_a_folder_where_a_file_should_be(tree: Tree) -> None:

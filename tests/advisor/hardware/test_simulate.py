@@ -37,7 +37,8 @@ def test_one_card(lookup: GpuLookup) -> None:
         "fp16_flops": "catalog",
         "compute_capability": "catalog",
     }
-    assert machine.memory == Memory(64 * GIB, 64 * GIB)
+    assert machine.memory == Memory(64 * GIB, 64 * GIB, sources=machine.memory.sources)
+    assert machine.memory.sources == {"total_bytes": "simulated", "available_bytes": "simulated"}
     assert machine.cpu == Cpu(None, None, None)
     assert (machine.os, machine.simulated, machine.notes) == ("linux", True, ())
     assert machine.described_by == "--gpu"
@@ -211,7 +212,10 @@ def test_an_integrated_gpu_has_the_bandwidth_that_is_given_for_its_ram() -> None
 
 def test_overriding_a_real_machine() -> None:
     machine = override_machine(REAL, "128GiB", "80", "9GiB")
-    assert machine.memory == Memory(128 * GIB, 128 * GIB, None, 80 * 10**9, "--ram-bandwidth")
+    sources = {"total_bytes": "--ram", "available_bytes": "--ram"}
+    assert machine.memory == Memory(
+        128 * GIB, 128 * GIB, None, 80 * 10**9, "--ram-bandwidth", sources=sources
+    )
     assert machine.gpus[0].vram_free_bytes == 9 * GIB
     assert machine.cpu == REAL.cpu
     assert machine.simulated and machine.described_by is None, "this computer, with another size of RAM"

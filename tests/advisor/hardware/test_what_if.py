@@ -98,6 +98,7 @@ def test_shared_memory_comes_back_to_ram() -> None:
     after = without_programs(machine(shared()), {FIREFOX})
     assert after.gpus[0].vram_free_bytes == 10 * GIB + 3 * GIB // 2
     assert after.memory.available_bytes == 30 * GIB + 3 * GIB // 2
+    assert after.memory.sources["available_bytes"] == "after closing firefox (1.5 GiB)"
     full = Memory(64 * GIB, 64 * GIB - MIB)
     assert without_programs(machine(shared(), memory=full), {FIREFOX}).memory.available_bytes == 64 * GIB
 

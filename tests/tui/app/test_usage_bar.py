@@ -16,6 +16,7 @@ from llmfit.advisor.diagnosis.findings import Surroundings
 from llmfit.advisor.hardware.machine import (
     UNKNOWN_SIZE,
     Cpu,
+    Disk,
     Gpu,
     Machine,
     Memory,
@@ -219,12 +220,28 @@ def test_ram_facts() -> None:
         6000,
         8 * GIB,
         GIB,
+        sources={"available_bytes": "control group", "memory_type": "udev", "swap_total_bytes": "psutil"},
     )
     facts = {fact.what: fact for fact in ram_facts(memory)}
     assert facts["limit"].value == "16.00 GiB"
     assert (facts["bandwidth"].value, facts["bandwidth"].source) == ("80 GB/s", "measured 2026-11-22")
     assert facts["type"].value == "DDR5, 2 channels of 64 bits, 6000 MT/s"
+    told = {what: facts[what].source for what in ("total", "available", "type", "swap")}
+    assert told == {"total": "", "available": "control group", "type": "udev", "swap": "psutil"}
     assert facts["swap"].value == "8.0 GiB, 1.0 GiB free"
+
+
+def test_cpu_and_disk_facts_say_where_they_were_read() -> None:
+    cpu = Cpu("a CPU", 4, 8, ("avx2",), sources={"physical_cores": "sysfs", "features": "/proc/cpuinfo"})
+    here = Machine("linux", cpu, Memory(None, None), disks=(Disk("/data", 9 * GIB, GIB),))
+    for one, folder in ((here, "file system"), (replace(here, described_by="--machine"), "")):
+        told = {fact.what: fact.source for section in machine_sections(one) for fact in section.facts}
+        assert (told["cores for us"], told["instructions"], told["threads for us"]) == (
+            "sysfs",
+            "/proc/cpuinfo",
+            "",
+        )
+        assert told["folder"] == folder
 
 
 def test_nothing_known_at_all_is_still_a_page() -> None:
