@@ -127,7 +127,8 @@ async def test_eight_cards_leave_room_for_the_answer() -> None:
 async def test_hostile_names_are_only_text(advice: FakeAdvice) -> None:
     first, second = two_cards().gpus
     held = (VramProcess(1, HOSTILE, 2**30),)
-    advice.known_machine = replace(two_cards(), gpus=(replace(first, name=HOSTILE, processes=held), second))
+    gpus = (replace(first, name=HOSTILE, processes=held), replace(second, name=HOSTILE))
+    advice.known_machine = replace(two_cards(), gpus=gpus)
     advice.change = lambda judgement: replace(
         judgement,
         model=replace(judgement.model, id=HOSTILE, quantization="[link]\x07"),
