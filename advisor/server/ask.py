@@ -1,21 +1,16 @@
 """Asking llama-servers what they are: each program started twice, all at once, none for long.
 
-What they answer is untrusted: its size is bounded, its text cleaned, and a program that hangs is killed with
-its process group (what it has moved out of that by setsid stays). See answers.py for what the answers mean.
+What they answer is untrusted: its text is cleaned, and running.py bounds how much of it is read, how long a
+program may take and how long it may live. See answers.py for what the answers mean.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import selectors
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from llmfit.advisor.hardware.machine import LlamaServer, Machine
 from llmfit.advisor.server.answers import (
@@ -30,10 +25,10 @@ from llmfit.advisor.server.answers import (
     version_of,
 )
 from llmfit.advisor.server.cache import Remembered, ServerCache, digest, identity_of, parts_in
+from llmfit.advisor.server.running import Output, run_program
 
 ASK_TIMEOUT_S = 5.0
 """For all of them together: a CUDA build opens every card, which takes about a second on a cold start."""
-MAX_OUTPUT_BYTES = 2**18
 BACKEND_PARTS = {
     "cuda": "CUDA", "hip": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "Metal", "musa": "MUSA",
     "opencl": "OpenCL",
@@ -43,8 +38,6 @@ _VARIABLE_BEGINNINGS = (
     "CUDA_", "HIP_", "ROCR_", "HSA_", "GPU_", "GGML_", "VK_", "ONEAPI_", "ZE_", "SYCL_", "LD_", "DYLD_",
 )  # fmt: skip
 """Beginnings of the variables that decide which devices a program sees."""
-_OWN_VARIABLES = ("LLAMA_ARG_", "LLAMA_LOG_")
-"""They would be llama-server's options; it is asked what it is, not what it is set to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +107,7 @@ class _Question:
     ) -> None:
         self.server = server
         self.real = os.path.realpath(server.path)
-        self.outputs: dict[str, _Output] = {}
+        self.outputs: dict[str, Output] = {}
         self.memory: Remembered | None = None
         self._surroundings, self._has_gpu = surroundings, has_gpu
         self._stays_cpu_only = False
@@ -129,7 +122,7 @@ class _Question:
         return ("--list-devices",) if self._known_version() else ("--version", "--list-devices")
 
     def ask(self, option: str, deadline: float) -> None:
-        self.outputs[option] = _run(self.server.path, option, deadline)
+        self.outputs[option] = run_program(self.server.path, option, deadline)
 
     def answer(self, timeout_s: float) -> ServerAnswer:
         if self.server.problem is not None:
@@ -137,7 +130,7 @@ class _Question:
         if (remembered := self._remembered()) is not None:
             return remembered
         version, build, problem = self._version(timeout_s)
-        listed = self.outputs.get("--list-devices", _Output())
+        listed = self.outputs.get("--list-devices", Output())
         devices = devices_of(listed.text) if version else None
         if devices is None:
             hung = self._hung("--list-devices" if version else "--version")
@@ -174,7 +167,7 @@ class _Question:
     def _version(self, timeout_s: float) -> tuple[str | None, int | None, str | None]:
         if (known := self._known) is not None and self._known_version():
             return known.version, known.build, None
-        output = self.outputs.get("--version", _Output())
+        output = self.outputs.get("--version", Output())
         if output.error is not None:
             return None, None, output.error
         version, build = version_of(output.text)
@@ -184,7 +177,7 @@ class _Question:
         return None, None, problem or "It does not say its version: it may be another program of this name."
 
     def _hung(self, option: str) -> bool:
-        output = self.outputs.get(option, _Output())
+        output = self.outputs.get(option, Output())
         return output.error is None and output.exit_code is None
 
     def _why_no_gpu(self, listed: str) -> str | None:
@@ -228,87 +221,8 @@ class _Question:
         )
 
 
-def _no_list(listed: _Output, timeout_s: float) -> str:
+def _no_list(listed: Output, timeout_s: float) -> str:
     reason = listed.error or start_problem(listed.text, listed.exit_code, timeout_s)
     if reason is None or "invalid argument: --list-devices" in listed.text:
         reason = "This version does not know --list-devices."
     return f"Its devices are not known: {reason[0].lower()}{reason[1:]}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """``exit_code`` is ``None`` for a program that was stopped; ``error`` says why it was not started."""
-
-    text: str = ""
-    exit_code: int | None = None
-    error: str | None = None
-
-
-def _run(path: str, option: str, deadline: float) -> _Output:
-    """What a program prints on both streams until it ends, and at most until ``deadline``.
-
-    It runs in the root folder: llama.cpp loads backends from the working folder, too. Its process group is
-    killed at the end.
-    """
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
-    try:
-        process = subprocess.Popen(
-            [path, option],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**environment, "LC_ALL": "C"},
-            cwd=Path(path).anchor or None,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        return _Output(error=_not_started(error, path))
-    try:
-        content, ended = _read(process, deadline)
-        exit_code = 0 if len(content) >= MAX_OUTPUT_BYTES else None
-        if ended:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                exit_code = process.wait(max(0.05, deadline - time.monotonic()))
-        return _Output(content.decode(errors="replace"), exit_code)
-    finally:
-        _kill_group(process)
-
-
-def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """The first ``MAX_OUTPUT_BYTES`` of the output, and whether the program closed it in time."""
-    stream = process.stdout
-    if stream is None:
-        return b"", True
-    content = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while len(content) < MAX_OUTPUT_BYTES:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not selector.select(left_s):
-                return bytes(content), False
-            block = os.read(stream.fileno(), 65536)
-            if not block:
-                return bytes(content), True
-            content += block
-    return bytes(content), False
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-    if process.stdout is not None:
-        process.stdout.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # a program in a driver call cannot be ended
-        process.wait(0.2)
-
-
-def _not_started(error: OSError | ValueError, path: str) -> str:
-    code = getattr(error, "errno", None)
-    if code == 8:  # ENOEXEC
-        return "It is no program for this machine (exec format error)."
-    if code == 2:  # ENOENT, though the file is there
-        if os.path.exists(path):  # noqa: PTH110 path is text
-            return "The interpreter or loader that it names is missing."
-        return "There is no such file."
-    reason = getattr(error, "strerror", None) or "not a path"
-    return f"It cannot be started: {reason.lower()}."

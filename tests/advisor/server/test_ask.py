@@ -22,12 +22,8 @@ from llmfit.advisor.server.answers import (
     start_problem,
     version_of,
 )
-from llmfit.advisor.server.ask import (
-    MAX_OUTPUT_BYTES,
-    ask_llama_server,
-    ask_llama_servers,
-    surroundings_of,
-)
+from llmfit.advisor.server.ask import ask_llama_server, ask_llama_servers, surroundings_of
+from llmfit.advisor.server.running import MAX_OUTPUT_BYTES
 from llmfit.advisor.units import MIB
 from tests.advisor.server.fake_servers import server_script, write_program
 
