@@ -47,6 +47,10 @@ VARIABLE_EFFECTS = {
 (environment variables) and Container Toolkit; AMD, ROCm documentation (GPU
 isolation); llama.cpp docs/build.md, ggml-backend-reg.cpp and ggml-vulkan.cpp; Intel, documentation of oneAPI
 DPC++ and Level Zero."""
+_UNSEEN_FIX = (
+    "If the sentence names no way: run llmfit again, then ask the driver's own tool (nvidia-smi, rocm-smi, "
+    "lspci); until it answers, no plan counts on this GPU."
+)
 
 
 def diagnose(machine: Machine, surroundings: Surroundings) -> tuple[Finding, ...]:
@@ -83,6 +87,8 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
     yield from cpu_findings(machine, "" if described_by else surroundings.architecture, source)
     size_source = surroundings.ram_source or source
     yield from ram_findings(machine.memory, size_source, source, described_by is None)
+    for note in machine.unseen_gpus:
+        yield Finding(PROBLEM, "GPU", note, "probes", _UNSEEN_FIX)
     yield from gpu_findings(machine, surroundings)
     if described_by is None:
         yield from _device_files(machine, surroundings)
@@ -92,7 +98,8 @@ def _findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]
     yield from disk_findings(machine, source)
     yield from _own_files(surroundings)
     for note in dict.fromkeys(machine.notes):
-        yield Finding(NOTE, "probes", note, "probes")
+        if note not in machine.unseen_gpus:
+            yield Finding(NOTE, "probes", note, "probes")
 
 
 def _package(package: Package) -> Finding:

@@ -19,6 +19,8 @@ class Findings:
     memory: Memory | None = None
     gpus: tuple[Gpu, ...] = ()
     notes: tuple[str, ...] = ()
+    unseen_gpus: tuple[str, ...] = ()
+    """As ``notes``, of GPUs that are or may be there and are missing from ``gpus``."""
 
 
 class Probe(Protocol):
@@ -31,5 +33,8 @@ class Probe(Protocol):
 
     @property
     def subject(self) -> str: ...
+
+    @property
+    def finds_gpus(self) -> bool: ...
 
     def read(self) -> Findings: ...

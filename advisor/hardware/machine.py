@@ -87,8 +87,12 @@ class Gpu:
 
     @property
     def usable_bytes(self) -> int | None:
-        """What a launch counts on, and what llama.cpp splits by: free memory, or all where it is unknown."""
-        return self.vram_free_bytes if self.vram_free_bytes is not None else self.vram_total_bytes
+        """What a launch counts on, and what llama.cpp splits by: free memory; where that is unknown, what no
+        listed program holds."""
+        if self.vram_free_bytes is not None or self.vram_total_bytes is None:
+            return self.vram_free_bytes
+        held_bytes = sum(process.vram_bytes or 0 for process in self.processes)
+        return max(0, self.vram_total_bytes - held_bytes)
 
     @property
     def holders(self) -> tuple[VramProcess, ...]:
@@ -185,6 +189,9 @@ class Machine:
     llama_servers: tuple[LlamaServer, ...] = ()
     """Every one that was found, ``llama_server`` among them."""
     disks: tuple[Disk, ...] = field(default=(), compare=False)
+    unseen_gpus: tuple[str, ...] = ()
+    """Those of ``notes`` that tell of GPUs which are or may be there and could not be read: what is planned
+    without them is not what this computer can do."""
     described_by: str | None = None
     """The option that describes it (``--gpu``, ``--machine``): nobody looked at this computer for it, and
     nothing on this computer is about it. ``None``: it was probed here."""

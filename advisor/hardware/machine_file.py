@@ -77,6 +77,7 @@ def machine_to_json(machine: Machine) -> dict[str, Any]:
         "llama_servers": [_server_to_json(server) for server in machine.llama_servers],
         "disks": [asdict(disk) for disk in machine.disks],
         "notes": list(machine.notes),
+        "unseen_gpus": list(machine.unseen_gpus),
     }
 
 
@@ -178,6 +179,7 @@ def machine_from_json(document: object, what: str = "machine") -> Machine:
         notes=read.notes,
         simulated=read.simulated,
         llama_servers=tuple(LlamaServer(**server.model_dump()) for server in read.llama_servers),
+        unseen_gpus=read.unseen_gpus,
         disks=tuple(Disk(**disk.model_dump()) for disk in read.disks),
         described_by="--machine",
     )

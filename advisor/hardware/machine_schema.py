@@ -133,6 +133,7 @@ class MachineDocument(_Part):
     llama_servers: Annotated[tuple[ServerDocument, ...], Field(max_length=64)] = ()
     disks: Annotated[tuple[DiskDocument, ...], Field(max_length=64)] = ()
     notes: tuple[Note, ...] = ()
+    unseen_gpus: tuple[Note, ...] = ()
 
     @model_validator(mode="after")
     def _indices_differ(self) -> MachineDocument:

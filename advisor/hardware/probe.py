@@ -49,7 +49,8 @@ def detect_machine(
     found = _ask(default_probes() if probes is None else probes, timeout_s)
     cpu = next((part.cpu for part in found if part.cpu is not None), Cpu(None, None, None))
     memory = next((part.memory for part in found if part.memory is not None), Memory(None, None))
-    notes = [note for part in found for note in part.notes]
+    unseen = tuple(dict.fromkeys(note for part in found for note in part.unseen_gpus))
+    notes = [*unseen, *(note for part in found for note in part.notes)]
     gpus = _without_idle_integrated([gpu for part in found for gpu in part.gpus], notes)
     gpus = _at_most(MAX_GPUS, gpus, notes)
     finished = _with_facts(gpus, memory, match, estimate, notes)
@@ -59,6 +60,7 @@ def detect_machine(
         memory=_with_shared_bandwidth(memory, finished),
         gpus=tuple(finished),
         notes=tuple(dict.fromkeys(notes)),
+        unseen_gpus=unseen,
     )
 
 
@@ -103,14 +105,18 @@ def _ask(probes: Sequence[Probe], timeout_s: float) -> list[Findings]:
     for probe, answer in zip(probes, answers, strict=True):
         in_time = answer.done.wait(max(0.0, deadline - time.monotonic()))
         if not in_time:
-            note = f"{probe.subject} could not be read: the driver did not answer within {timeout_s:g} s."
-            found.append(Findings(notes=(note[0].upper() + note[1:],)))
+            found.append(_failed(probe, f"the driver did not answer within {timeout_s:g} s"))
         elif answer.findings is not None:
             found.append(answer.findings)
         else:
-            note = f"{probe.subject} could not be read: {answer.error}."
-            found.append(Findings(notes=(note[0].upper() + note[1:],)))
+            found.append(_failed(probe, answer.error or "it failed"))
     return found
+
+
+def _failed(probe: Probe, why: str) -> Findings:
+    note = f"{probe.subject} could not be read: {why}."
+    note = note[0].upper() + note[1:]
+    return Findings(unseen_gpus=(note,)) if probe.finds_gpus else Findings(notes=(note,))
 
 
 def _run(probe: Probe, answer: _Answer) -> None:

@@ -129,7 +129,7 @@ def _card(gpu: Gpu, notes: list[str]) -> CardBudget | None:
     if gpu.vram_free_bytes is None:
         notes.append(
             f"How much of GPU{gpu.index} ({gpu.name}) is free is not known: "
-            f"planned with all of its {format_gib(gpu.usable_bytes)}."
+            f"planned with {format_gib(gpu.usable_bytes)}, as if nothing else held any."
         )
     return CardBudget(gpu, gpu.usable_bytes)
 

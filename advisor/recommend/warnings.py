@@ -10,6 +10,8 @@ from llmfit.advisor.recommend.judgement import Warning
 from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
 from llmfit.advisor.units import format_context, format_gib
 
+UNSEEN_GPU = "gpu_not_read"
+"""A GPU that is or may be there took no part in the judgement."""
 NOTABLE_SHARE = 0.015
 """A header and its vocabulary take up to 1 % of a small file; what is more is another mix."""
 
@@ -19,6 +21,7 @@ def find_warnings(
 ) -> tuple[Warning, ...]:
     """All warnings of one configuration, in a fixed order; ``runs``: it fits, so what it fills counts."""
     found = (
+        *(Warning(UNSEEN_GPU, note) for note in machine.unseen_gpus),
         _context_beyond_training(model, settings),
         _slow_cache_type(settings),
         _no_flash_attention(settings),
@@ -88,7 +91,8 @@ def _unknown_free_memory(machine: Machine, settings: LaunchSettings) -> Warning 
     if not unknown:
         return None
     return Warning(
-        "unknown_free_memory", f"Free memory of {', '.join(unknown)} is not known: the fit is not checked."
+        "unknown_free_memory",
+        f"Free memory of {', '.join(unknown)} is not known: checked as if nothing else held any.",
     )
 
 

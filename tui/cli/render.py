@@ -18,6 +18,7 @@ from llmfit.advisor.recommend.judgement import (
     VERDICT_PHRASE,
     Judgement,
 )
+from llmfit.advisor.recommend.warnings import UNSEEN_GPU
 from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
@@ -188,6 +189,8 @@ def recommendation_lines(
 ) -> Iterator[str]:
     """The few picks as a table, then why and how for each."""
     yield f"What to run for {use_case} use on {machine_line(machine)}"
+    for note in machine.unseen_gpus:
+        yield from wrapped(printable(note), TEXT_WIDTH, "! ")
     yield ""
     if not recommendations:
         yield "Nothing in the catalogue fits this machine at this context and speed."
@@ -214,6 +217,8 @@ def recommendation_lines(
         for line in recommendation.why:
             yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         for warning in recommendation.judgement.warnings:
+            if warning.code == UNSEEN_GPU:
+                continue  # told once, above
             yield from wrapped(f"Mind: {printable(warning.text)}", TEXT_WIDTH, "   - ")
         if recommendation.judgement.shell_line is not None:
             yield f"   {recommendation.judgement.shell_line}"

@@ -46,6 +46,7 @@ class AmdProbe:
     """
 
     subject = "AMD GPUs"
+    finds_gpus = True
 
     def __init__(self, root: Path = Path("/"), library: Library = read_library) -> None:
         self._root = root
@@ -66,13 +67,14 @@ class AmdProbe:
         )
         notes: list[str] = []
         gpus: list[Gpu] = []
+        lost: list[str] = []
         for device in devices:
             gpu = _Card(system, device).read(len(gpus), notes)
             if device.is_there:
                 gpus.append(gpu)
             else:
-                notes.append(lost_note(gpu.name))
-        return Findings(gpus=tuple(gpus), notes=tuple(notes))
+                lost.append(lost_note(gpu.name))
+        return Findings(gpus=tuple(gpus), notes=tuple(notes), unseen_gpus=tuple(lost))
 
 
 @dataclass(slots=True)

@@ -49,6 +49,7 @@ class IntelProbe:
     """Reads the Intel GPUs of a Linux system under ``root``."""
 
     subject = "Intel GPUs"
+    finds_gpus = True
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
@@ -64,13 +65,14 @@ class IntelProbe:
         clients, ram = read_drm_clients(self._root), read_system_ram(self._root)
         gpus: list[Gpu] = []
         notes: list[str] = []
+        lost: list[str] = []
         for device in devices:
             gpu = self._gpu(len(gpus), device, clients, ram, notes)
             if device.is_there:
                 gpus.append(gpu)
             else:
-                notes.append(lost_note(gpu.name))
-        return Findings(gpus=tuple(gpus), notes=tuple(notes))
+                lost.append(lost_note(gpu.name))
+        return Findings(gpus=tuple(gpus), notes=tuple(notes), unseen_gpus=tuple(lost))
 
     def _gpu(
         self, index: int, device: DisplayDevice, clients: DrmClients, ram: SystemRam, notes: list[str]

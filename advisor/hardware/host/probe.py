@@ -34,6 +34,7 @@ class HostProbe:
     """Reads CPU and RAM of this computer; ``root`` is the file system's root, another one in tests."""
 
     subject = "CPU and RAM"
+    finds_gpus = False
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root

@@ -54,6 +54,7 @@ class AppleProbe:
     """
 
     subject = "the Apple GPU"
+    finds_gpus = True
 
     def __init__(
         self,

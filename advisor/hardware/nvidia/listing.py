@@ -24,33 +24,39 @@ def read_devices(nvml: Any, environ: Mapping[str, str], root: Path) -> Findings:
     ``nvml`` is the binding, initialised; ``root`` is where ``/dev`` lies.
     """
     notes: list[str] = []
+    unseen: list[str] = []
     driver: str | None = None
     with suppress(nvml.NVMLError, UnicodeDecodeError):
         driver = clean_text(nvml.nvmlSystemGetDriverVersion()) or None
     devices: list[NvidiaDevice] = []
-    for number in range(_count(nvml, notes)):
-        devices.extend(_read_one(nvml, number, driver, notes))
+    for number in range(_count(nvml, unseen)):
+        devices.extend(_read_one(nvml, number, driver, notes, unseen))
+    if not devices and not unseen:
+        notes.append("The NVIDIA driver is installed and lists no card.")
     visible, visibility_notes = visible_devices(devices, environ)
     notes += [*visibility_notes, *_notes_about(visible)]
     if visible and _is_wsl(root) and not any(device.gpu.processes for device in visible):
         notes.append("WSL does not tell which programs hold VRAM, so none is listed.")
-    return Findings(gpus=tuple(device.gpu for device in visible), notes=tuple(dict.fromkeys(notes)))
+    gpus = tuple(device.gpu for device in visible)
+    return Findings(gpus=gpus, notes=tuple(dict.fromkeys(notes)), unseen_gpus=tuple(dict.fromkeys(unseen)))
 
 
-def _count(nvml: Any, notes: list[str]) -> int:
+def _count(nvml: Any, unseen: list[str]) -> int:
     try:
         count = int(nvml.nvmlDeviceGetCount())
     except nvml.NVMLError as error:
-        notes.append(f"The NVIDIA driver did not count its cards: {clean_text(str(error))}.")
+        unseen.append(f"The NVIDIA driver did not count its cards: {clean_text(str(error))}.")
         return 0
     if count > MAX_CARDS:
-        notes.append(f"The NVIDIA driver counts {count} cards, which is not possible: none was read.")
+        unseen.append(f"The NVIDIA driver counts {count} cards, which is not possible: none was read.")
         return 0
     return count
 
 
-def _read_one(nvml: Any, number: int, driver: str | None, notes: list[str]) -> tuple[NvidiaDevice, ...]:
-    """Card ``number``, or its slices, or nothing and a note."""
+def _read_one(
+    nvml: Any, number: int, driver: str | None, notes: list[str], unseen: list[str]
+) -> tuple[NvidiaDevice, ...]:
+    """Card ``number``, or its slices, or nothing and why it is ``unseen``."""
     try:
         handle = Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(number))
         sliced = is_sliced(handle)
@@ -59,14 +65,14 @@ def _read_one(nvml: Any, number: int, driver: str | None, notes: list[str]) -> t
             return (card,)
         slices, slice_notes = read_slices(handle, card)
     except (CardLostError, nvml.NVMLError_GpuIsLost):
-        notes.append(
+        unseen.append(
             f"NVIDIA card {number} was lost while it was being read, so it is left out: "
             "it needs a restart or has failed."
         )
     except nvml.NVMLError as error:
-        notes.append(f"NVIDIA card {number} could not be opened: {clean_text(str(error))}.")
+        unseen.append(f"NVIDIA card {number} could not be opened: {clean_text(str(error))}.")
     else:
-        notes.extend(slice_notes)
+        (notes if slices else unseen).extend(slice_notes)
         return slices
     return ()
 

@@ -17,6 +17,7 @@ class NvidiaProbe:
     """Reads every NVIDIA card, or slice of one (MIG), that CUDA programs started from here would see."""
 
     subject = "NVIDIA cards"
+    finds_gpus = True
 
     def __init__(self, environ: Mapping[str, str] | None = None, root: Path = Path("/")) -> None:
         self._environ = os.environ if environ is None else environ
@@ -30,7 +31,7 @@ class NvidiaProbe:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            return Findings(notes=_why_no_driver(pynvml, error, self._root))
+            return _without_driver(pynvml, error, self._root)
         try:
             # Not needed where there is no driver.
             from llmfit.advisor.hardware.nvidia.listing import read_devices
@@ -41,24 +42,30 @@ class NvidiaProbe:
                 pynvml.nvmlShutdown()
 
 
-def _why_no_driver(nvml: Any, error: Any, root: Path) -> tuple[str, ...]:
-    if error.value == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-        note = "NVML not found: no NVIDIA driver is installed here, so NVIDIA cards cannot be seen."
-        if _is_jetson(root):
-            note = (
-                "This is an NVIDIA Jetson whose system has no NVML (JetPack 6 and later have it), so its GPU "
-                "cannot be seen: name it with --gpu."
-            )
-        return (note,)
+def _without_driver(nvml: Any, error: Any, root: Path) -> Findings:
+    """Most computers have no NVIDIA card and no driver; a driver that fails was installed for a card."""
+    if error.value != nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+        return Findings(unseen_gpus=(_why_no_answer(nvml, error),))
+    if _is_jetson(root):
+        note = (
+            "This is an NVIDIA Jetson whose system has no NVML (JetPack 6 and later have it), so its GPU "
+            "cannot be seen: name it with --gpu."
+        )
+        return Findings(unseen_gpus=(note,))
+    note = "NVML not found: no NVIDIA driver is installed here, so NVIDIA cards cannot be seen."
+    return Findings(notes=(note,))
+
+
+def _why_no_answer(nvml: Any, error: Any) -> str:
     if error.value == nvml.NVML_ERROR_DRIVER_NOT_LOADED:
-        return ("NVML is installed but the NVIDIA driver is not loaded, so NVIDIA cards cannot be seen.",)
+        return "NVML is installed but the NVIDIA driver is not loaded, so NVIDIA cards cannot be seen."
     if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
-        return ("The NVIDIA driver was updated since this computer started: restart it to see the cards.",)
+        return "The NVIDIA driver was updated since this computer started: restart it to see the cards."
     if error.value == nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
-        return ("NVIDIA cards cannot be seen: the NVML library found here is too old, or is not NVIDIA's.",)
+        return "NVIDIA cards cannot be seen: the NVML library found here is too old, or is not NVIDIA's."
     if error.value == nvml.NVML_ERROR_NO_PERMISSION:
-        return ("NVIDIA cards cannot be seen: this user may not talk to the driver (/dev/nvidiactl).",)
-    return (f"NVIDIA cards cannot be seen: {clean_text(str(error))}.",)
+        return "NVIDIA cards cannot be seen: this user may not talk to the driver (/dev/nvidiactl)."
+    return f"NVIDIA cards cannot be seen: {clean_text(str(error))}."
 
 
 def _is_jetson(root: Path) -> bool:

@@ -296,7 +296,7 @@ def test_a_card_that_disappears_while_it_is_read(computer: Computer, monkeypatch
     monkeypatch.setattr(amd_module, "read_pcie_link", unplug)
     findings = AmdProbe(root, nothing).read()
     assert findings.gpus == ()
-    assert "was lost while it was being read" in findings.notes[0]
+    assert "was lost while it was being read" in findings.unseen_gpus[0]
 
 
 def test_only_the_render_node_of_a_container(computer: Computer) -> None:

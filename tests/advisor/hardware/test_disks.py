@@ -51,7 +51,7 @@ def test_a_file_in_the_way_counts_as_its_folder(tmp_path: Path) -> None:
 
 def test_nothing_to_read_is_nothing() -> None:
     assert read_disks([]) == ()
-    assert read_disks([Path("nowhere\0at all")]) in ((), read_disks([Path()]))
+    assert [disk.path for disk in read_disks([Path("nowhere\0at all")])] in ([], ["."])
 
 
 def test_a_mount_that_hangs_is_left_out(tmp_path: Path, hang: None) -> None:

@@ -188,7 +188,7 @@ def test_a_card_that_disappears_while_it_is_read(computer: Computer, monkeypatch
     monkeypatch.setattr(intel_module, "read_pcie_link", unplug)
     findings = IntelProbe(computer("arc-b580")).read()
     assert findings.gpus == ()
-    assert "Intel Arc B580: the card was lost" in findings.notes[0]
+    assert "Intel Arc B580: the card was lost" in findings.unseen_gpus[0]
 
 
 def test_other_makers_and_drivers_are_nothing(tree: Tree, tmp_path: Path, computer: Computer) -> None:

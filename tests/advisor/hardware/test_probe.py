@@ -33,6 +33,7 @@ SHARED = Gpu(0, "NVIDIA GB10", "nvidia", "cuda", unified_memory=True)
 class Fixed:
     findings: Findings
     subject: str = "something"
+    finds_gpus: bool = True
 
     def read(self) -> Findings:
         return self.findings
@@ -40,6 +41,7 @@ class Fixed:
 
 class Failing:
     subject = "the odd card"
+    finds_gpus = True
 
     def read(self) -> Findings:
         raise KeyError("a\x1b[2Jb")
@@ -47,6 +49,7 @@ class Failing:
 
 class Hanging:
     subject = "the slow card"
+    finds_gpus = True
 
     def __init__(self) -> None:
         self.release = threading.Event()
@@ -79,6 +82,14 @@ def test_a_hanging_probe_costs_only_its_part() -> None:
         hanging.release.set()
     assert machine.cpu.name == "some CPU"
     assert machine.notes == ("The slow card could not be read: the driver did not answer within 0.05 s.",)
+    assert machine.unseen_gpus == machine.notes
+
+
+def test_only_what_finds_gpus_leaves_them_unseen() -> None:
+    failing = Failing()
+    failing.finds_gpus = False
+    machine = detect_machine([failing])
+    assert machine.notes and machine.unseen_gpus == ()
 
 
 def test_nothing_known_is_unknown_and_not_zero() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llmfit.advisor.hardware.machine import Gpu, Machine, Partition
+from llmfit.advisor.hardware.machine import Gpu, Machine, Partition, VramProcess
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.units import GIB
@@ -99,3 +99,27 @@ def test_equal_cards_need_no_variable() -> None:
     judgement = judge(SMALL, machine(card, replace(card, index=1)), Request())
     assert judgement.environment == ()
     assert (judgement.shell_line or "").startswith("llama-server ")
+
+
+def test_what_a_program_is_known_to_hold_never_counts_as_free() -> None:
+    card = Gpu(
+        0,
+        "RTX 3090",
+        "nvidia",
+        "cuda",
+        vram_total_bytes=24 * GIB,
+        processes=(VramProcess(7, "trainer", 20 * GIB), VramProcess(8, "Xorg", None)),
+    )
+    assert card.usable_bytes == 4 * GIB
+    judgement = judge(SMALL, machine(card), Request())
+    assert judgement.verdict != "fits_gpu"
+    assert "unknown_free_memory" in [warning.code for warning in judgement.warnings]
+
+
+def test_a_gpu_that_could_not_be_read_is_named_with_every_judgement() -> None:
+    bare = replace(machine(), unseen_gpus=("The driver did not answer.",))
+    judgement = judge(SMALL, bare, Request())
+    assert (judgement.warnings[0].code, judgement.warnings[0].text) == (
+        "gpu_not_read",
+        "The driver did not answer.",
+    )
