@@ -183,7 +183,7 @@ def _cpu_facts(machine: Machine) -> Iterator[Fact]:
         yield _sourced("NUMA nodes", str(cpu.numa_nodes), cpu.sources, "numa_nodes")
     if cpu.features:
         yield _sourced("instructions", ", ".join(cpu.features), cpu.sources, "features")
-    yield Fact("system", printable(machine.os))
+    yield Fact("system", printable(machine.os), "" if machine.described_by else "platform.system")
 
 
 def _servers(machine: Machine) -> Section:
