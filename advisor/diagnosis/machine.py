@@ -29,7 +29,7 @@ def cpu_findings(machine: Machine, architecture: str, source: str) -> Iterator[F
     if cpu.numa_nodes is not None and cpu.numa_nodes > 1:
         cores += f", {cpu.numa_nodes} NUMA nodes"
     name, features = cpu.name or "name not known", ", ".join(cpu.features) or "not known"
-    yield Finding(OK, "CPU", f"{name}: {cores}.", source)
+    yield Finding(NOTE if cpu.name is None else OK, "CPU", f"{name}: {cores}.", source)
     x86 = architecture.lower() in ("x86_64", "amd64")
     if x86 and cpu.features and "avx2" not in cpu.features:
         yield Finding(
@@ -41,7 +41,8 @@ def cpu_findings(machine: Machine, architecture: str, source: str) -> Iterator[F
             "Build llama.cpp on this machine: cmake takes the instructions that the CPU has (GGML_NATIVE).",
         )
     else:
-        yield Finding(OK, "CPU", f"instruction sets that llama.cpp uses: {features}.", source)
+        level = OK if cpu.features else NOTE
+        yield Finding(level, "CPU", f"instruction sets that llama.cpp uses: {features}.", source)
 
 
 def ram_findings(memory: Memory, size_source: str, source: str, can_be_measured: bool) -> Iterator[Finding]:
@@ -130,7 +131,7 @@ def _memory_findings(gpu: Gpu) -> Iterator[Finding]:
     yield Finding(OK, subject, f"{gpu.name}, {format_gib(total)}{shared}{_driver(gpu)}.", source)
     source = gpu.sources.get("vram_free_bytes", source)
     if free is None:
-        text = "what is free is not known: all of it is taken as free."
+        text = "what is free is not known: what no listed program holds is taken as free."
         yield Finding(WARNING, subject, text, source, "Say it with --vram-free.")
         return
     reserved = f", {format_gib(gpu.vram_reserved_bytes)} are the driver's" if gpu.vram_reserved_bytes else ""

@@ -113,5 +113,7 @@ def _with_room_for_prompts(search: LayoutSearch, attempt: Attempt) -> tuple[Laun
     limit_bytes = left_bytes // PROMPT_CACHE_STEP_BYTES * PROMPT_CACHE_STEP_BYTES
     reason = (
         f"The server's prompt cache is limited to the {format_gib(limit_bytes)} of RAM that are left (-cram)."
+        if limit_bytes
+        else "The server's prompt cache is off (-cram 0): no RAM is left for it."
     )
     return replace(settings, cache_ram_bytes=limit_bytes), (reason,)

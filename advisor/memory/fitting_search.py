@@ -19,7 +19,10 @@ from llmfit.advisor.memory.overhead import driver_overhead
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.units import GIB
 
+WORKING_BYTES = GIB
+"""A program that holds this much of a card works on it (a model, a game); those of a desktop hold less."""
 MAX_ROUNDS = 6
 """Estimates that the search of one split may ask for; two are usual."""
 
@@ -314,13 +317,15 @@ def _driver_bytes(card: CardBudget) -> int:
 
 
 def _fastest_first(cards: Sequence[CardBudget]) -> list[CardBudget]:
-    """By memory bandwidth where it is known of all; of equally fast cards the one with least room first."""
+    """By memory bandwidth where it is known of all; of equally fast cards the one with least room first, but
+    one that another program works on last: it would share the card's bandwidth as well."""
     bandwidths = [card.gpu.bandwidth_bytes_per_s for card in cards]
     comparable = None not in bandwidths
     return sorted(
         cards,
         key=lambda card: (
             -(card.gpu.bandwidth_bytes_per_s or 0) if comparable else 0,
+            any((process.vram_bytes or 0) >= WORKING_BYTES for process in card.gpu.processes),
             card.budget_bytes,
             card.index,
         ),

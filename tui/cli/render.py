@@ -82,8 +82,10 @@ def machine_line(machine: Machine) -> str:
         name = _short_name(printable(gpu.name))
         names[name] = names.get(name, 0) + 1
     parts = [name if count == 1 else f"{count}x {name}" for name, count in names.items()] or ["no GPU"]
-    if machine.memory.total_bytes is not None:
-        parts.append(f"{format_gib(machine.memory.total_bytes, 0)} RAM")
+    capacity = machine.memory.capacity_bytes
+    if capacity is not None:
+        limited = machine.memory.total_bytes is not None and capacity < machine.memory.total_bytes
+        parts.append(f"{format_gib(capacity, 0)} RAM{' (limit)' if limited else ''}")
     return " · ".join(parts)
 
 
@@ -193,7 +195,10 @@ def recommendation_lines(
         yield from wrapped(printable(note), TEXT_WIDTH, "! ")
     yield ""
     if not recommendations:
-        yield "Nothing in the catalogue fits this machine at this context and speed."
+        if machine.memory.capacity_bytes is None:
+            yield "How much RAM there is could not be read, so nothing is proposed: name it with --ram SIZE."
+        else:
+            yield "Nothing in the catalogue fits this machine at this context and speed."
         return
     rows = [["", "purpose", "model", "quant", "KV", "context", "GiB", "decode tok/s"]]
     for number, recommendation in enumerate(recommendations, 1):

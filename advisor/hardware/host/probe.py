@@ -143,7 +143,8 @@ def _meminfo_by_psutil(notes: list[str]) -> MemInfo | None:
     try:
         ram = psutil.virtual_memory()
     except (psutil.Error, OSError, RuntimeError, KeyError, ValueError) as error:
-        notes.append(f"RAM could not be read: {clean_text(str(error))}.")
+        why = getattr(error, "strerror", None) or str(error)
+        notes.append(f"RAM could not be read: {clean_text(why).lower()}. Name it with --ram SIZE.")
         return None
     swap_total = swap_free = None
     if sys.platform != "linux":  # There it warns on stderr where /proc/vmstat is missing, too.

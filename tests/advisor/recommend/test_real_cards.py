@@ -1,4 +1,4 @@
-"""Slices of a card (NVIDIA MIG): a plan uses one of them, and says how to start on it."""
+"""Cards as they are found: slices (NVIDIA MIG), different ones, busy ones, some that could not be read."""
 
 from __future__ import annotations
 
@@ -123,3 +123,19 @@ def test_a_gpu_that_could_not_be_read_is_named_with_every_judgement() -> None:
         "gpu_not_read",
         "The driver did not answer.",
     )
+
+
+def test_of_equal_cards_the_idle_one_is_taken() -> None:
+    busy = Gpu(
+        0,
+        "RTX 3090",
+        "nvidia",
+        "cuda",
+        vram_total_bytes=24 * GIB,
+        vram_free_bytes=21 * GIB,
+        processes=(VramProcess(7, "llama-server", 2 * GIB),),
+    )
+    idle = replace(busy, index=1, vram_free_bytes=24 * GIB, processes=())
+    assert judge(SMALL, machine(busy, idle), Request()).settings.devices == (1,)
+    desktop = replace(busy, processes=(VramProcess(8, "Xorg", GIB // 2),))
+    assert judge(SMALL, machine(desktop, idle), Request()).settings.devices == (0,)
