@@ -9,7 +9,7 @@ from dataclasses import replace
 from llmfit.advisor.folders import cache_folder, home_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.server.answers import ServerDevice
-from llmfit.advisor.server.ask import ask_llama_servers, surroundings_of
+from llmfit.advisor.server.ask import ASK_TIMEOUT_S, ask_llama_servers, surroundings_of
 from llmfit.advisor.server.backend import with_server_backends
 from llmfit.advisor.server.cache import FILE_NAME, ServerCache
 from llmfit.advisor.server.find import choose_server, configured_servers, find_llama_servers
@@ -17,6 +17,9 @@ from llmfit.tui.config import user_config
 
 ServerDevices = Mapping[str, tuple[ServerDevice, ...]]
 """Devices in full by the path of the llama-server that offers them."""
+UNSEEN_TIMEOUT_S = 3.0
+"""Where a GPU could not be read. A driver that keeps the probes waiting keeps a llama-server waiting as well,
+and both time-outs are waited for one after the other."""
 
 
 def with_llama_servers(machine: Machine) -> Machine:
@@ -40,8 +43,10 @@ def _with(machine: Machine, afresh: bool = False) -> tuple[Machine, ServerDevice
     configured = user_config().llama_servers
     servers = find_llama_servers(configured, os.environ, home_folder())
     # After the probes: a CUDA build that lists its devices holds some VRAM on each card while it runs.
+    # Asking --version earlier would save nothing: it is the list that waits for the driver.
     answers = ask_llama_servers(
         servers,
+        UNSEEN_TIMEOUT_S if machine.unseen_gpus else ASK_TIMEOUT_S,
         cache=ServerCache(cache_folder() / FILE_NAME),
         surroundings_key=surroundings_of(machine, os.environ),
         has_gpu=bool(machine.gpus),

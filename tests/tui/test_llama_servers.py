@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,21 @@ def test_a_driver_that_is_installed_is_seen_at_once(home: Path) -> None:
     write_program(program, server_script(f"CUDA0: {NAME} {MEMORY}"))
     machine = with_llama_servers(MACHINE)
     assert machine.llama_server is not None and machine.llama_server.sees_a_gpu
+
+
+@pytest.mark.parametrize(("unseen", "seconds"), [((), 5.0), (("NVIDIA GPUs could not be read.",), 3.0)])
+def test_a_driver_that_hangs_is_not_waited_for_twice_in_full(
+    monkeypatch: pytest.MonkeyPatch, unseen: tuple[str, ...], seconds: float
+) -> None:
+    given: list[float] = []
+
+    def ask(servers: object, timeout_s: float, **_: object) -> tuple[()]:
+        given.append(timeout_s)
+        return ()
+
+    monkeypatch.setattr("llmfit.tui.llama_servers.ask_llama_servers", ask)
+    with_llama_servers(replace(MACHINE, unseen_gpus=unseen))
+    assert given == [seconds]
 
 
 def test_none_at_all() -> None:
