@@ -29,7 +29,7 @@ N_ROUNDS = 12
 LOOK_S = 0.3
 """How long other programs are watched before the first round."""
 MAX_OTHERS = 0.10
-"""Share of all CPU time that others may use while a figure is to be kept."""
+"""Share of all CPU time that others, the host of a virtual machine too, may take while a figure is kept."""
 MAX_SPREAD = 0.15
 MAX_OF_PEAK = 1.02
 """A figure above the modules' peak comes from a cache, or the peak is read wrongly."""
@@ -195,7 +195,7 @@ def _why_not(best: _Series, others: float, spread: float, memory: Memory) -> str
     if peak is not None and best.bytes_per_s > peak * MAX_OF_PEAK:
         return f"it is above the peak of the RAM, {peak / GB:.1f} GB/s"
     if others > MAX_OTHERS:
-        return f"other programs used {others:.0%} of the CPU"
+        return f"other programs or the host took {others:.0%} of the CPU"
     if spread > MAX_SPREAD:
         return f"the rounds differ by {spread:.0%}"
     if best.cached_bytes_per_s < MIN_READER_LEAD * best.bytes_per_s / best.n_threads:

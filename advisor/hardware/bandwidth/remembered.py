@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
@@ -34,8 +35,8 @@ MAX_REMEMBERED = 5
 """Measurements of one computer; the oldest go first."""
 MAX_MACHINES = 64
 """One computer has several: other cores in a container, RAM that was added."""
-MIN_OF_BEST = 0.85
-"""A figure below this share of the best remembered one was measured while something disturbed."""
+MIN_OF_USUAL = 0.85
+"""A figure below this share of the median of those remembered was measured while something disturbed."""
 _DAY = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]")
 _POSSIBLE_BYTES_PER_S = range(GB // 100, 100_000 * GB)
 
@@ -50,6 +51,9 @@ class Remembered:
     spread: float
     n_threads: int
     buffer_bytes: int
+    doubtful: bool = False
+    """Far below what was usual: it does not count, but it is one of those whose median is usual next time. So
+    a change that stays (a virtual machine on another host) is believed after a few measurements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,10 @@ def with_remembered_bandwidth(machine: Machine, folder: Path | None = None) -> M
     if store.problem is not None:
         note = (
             f"The remembered RAM bandwidth could not be read: {store.problem}; "
-            "the next measurement keeps that file under another name."
+            "the next measurement that is kept puts that file aside under another name."
         )
         return replace(machine, notes=(*machine.notes, note))
-    known = store.machines.get(machine_fingerprint(machine), ())
+    known = [one for one in store.machines.get(machine_fingerprint(machine), ()) if not one.doubtful]
     return _with_figure(machine, known[-1].bytes_per_s, known[-1].date) if known else machine
 
 
@@ -126,35 +130,44 @@ def measure_and_remember(
 def remember(
     machine: Machine, measured: BandwidthMeasurement, folder: Path | None = None, today: str | None = None
 ) -> BandwidthMeasurement:
-    """Writes a good measurement down; what comes back says whether it was kept, and why not.
+    """Writes a good measurement down; what comes back says whether it counts from now on, and why not.
 
-    An outlier is not kept, nor what cannot be written.
+    An outlier does not, nor what cannot be written.
     """
     if not measured.kept:
         return measured
     path = (folder or data_folder()) / FILE_NAME
     store, key = read_store(path), machine_fingerprint(machine)
     known = store.machines.get(key, ())
-    best = max((one.bytes_per_s for one in known), default=0)
-    if measured.bytes_per_s < MIN_OF_BEST * best:
-        why = f"{best / GB:.1f} GB/s were measured before; if that is wrong, delete {printable(str(path))}"
-        return replace(measured, kept=False, why_not=why)
+    usual = median(one.bytes_per_s for one in known) if known else 0
     new = Remembered(
         date=today or _today(),
         bytes_per_s=measured.bytes_per_s,
         spread=round(measured.spread, 4),
         n_threads=measured.n_threads,
         buffer_bytes=measured.buffer_bytes,
+        doubtful=measured.bytes_per_s < MIN_OF_USUAL * usual,
     )
     try:
         if store.problem is not None:
             _put_aside(path)
         others = [item for item in store.machines.items() if item[0] != key][1 - MAX_MACHINES :]
-        _write(path, {**dict(others), key: (*known, new)[-MAX_REMEMBERED:]})
+        _write(path, {**dict(others), key: _latest((*known, new))})
     except OSError as error:
         why = f"{printable(str(path))}: {(error.strerror or type(error).__name__).lower()}"
         return replace(measured, kept=False, why_not=why)
+    if new.doubtful:
+        why = f"{usual / GB:.1f} GB/s is usual here; if that has changed, measure some times more"
+        return replace(measured, kept=False, why_not=why)
     return measured
+
+
+def _latest(rows: Sequence[Remembered]) -> Sequence[Remembered]:
+    """The last few, among them the last one that counts."""
+    latest = rows[-MAX_REMEMBERED:]
+    if any(not one.doubtful for one in latest):
+        return latest
+    return (*[one for one in rows if not one.doubtful][-1:], *latest[1:])
 
 
 # ---------------------------------------------------------------- the file
@@ -210,7 +223,11 @@ def _measurement(row: object) -> Remembered:
     rate = _whole(row, "bytes_per_s")
     if rate not in _POSSIBLE_BYTES_PER_S:
         raise ValueError("bytes_per_s: not a possible bandwidth")
-    return Remembered(day, rate, float(spread), _whole(row, "n_threads"), _whole(row, "buffer_bytes"))
+    doubtful = row.get("doubtful", False)
+    if not isinstance(doubtful, bool):
+        raise ValueError("doubtful: neither true nor false")
+    sizes = _whole(row, "n_threads"), _whole(row, "buffer_bytes")
+    return Remembered(day, rate, float(spread), *sizes, doubtful)
 
 
 def _whole(row: Mapping[str, object], name: str) -> int:
@@ -247,6 +264,7 @@ def _row(one: Remembered) -> dict[str, object]:
         "spread": one.spread,
         "n_threads": one.n_threads,
         "buffer_bytes": one.buffer_bytes,
+        **({"doubtful": True} if one.doubtful else {}),
     }
 
 

@@ -41,7 +41,7 @@ def test_the_figure_is_printed_and_remembered(run: Run, monkeypatch: pytest.Monk
 def test_a_figure_that_is_not_kept_says_why(
     run: Run, monkeypatch: pytest.MonkeyPatch, data_folder: Path
 ) -> None:
-    why = "other programs used 40% of the CPU"
+    why = "other programs or the host took 40% of the CPU"
     measures(monkeypatch, replace(MEASURED, kept=False, why_not=why))
     answer = run("hardware", "--measure", "--json")
     assert answer.code == 0
