@@ -6,6 +6,7 @@ in ``Overlay.problems``, and the rest counts. Of two lines with one id the later
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -68,7 +69,11 @@ def _rows(path: Path, kind: str) -> Iterator[tuple[str, Row | str]]:
     """``file:line`` with the row, or with what is wrong with it."""
     validate = _validator(kind)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):  # reading could wait for ever
+            yield _shown(path), "not read, not a regular file"
+            return
+        if status.st_size > MAX_FILE_BYTES:
             yield _shown(path), f"not read, larger than {MAX_FILE_BYTES // MIB} MiB"
             return
         with path.open("rb") as file:

@@ -156,3 +156,9 @@ def test_names_are_the_tail_of_the_id_where_none_is_given(own_rows: Path) -> Non
     overlay.cache_clear()
     model = find_model("me/Mine-7B")
     assert model.name == tail(model.id) == "Mine-7B"
+
+
+def test_a_pipe_with_the_name_of_a_file_of_rows(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "models-pipe.jsonl")
+    found = read_overlay(tmp_path)
+    assert found.problems == (f"{tmp_path / 'models-pipe.jsonl'}: not read, not a regular file",)
