@@ -160,7 +160,7 @@ class _Reader:
             data_offset = pad(data_offset, alignment)
         file_bytes = self._source.size_bytes
         if require_data and tensors and data_offset + data_bytes > file_bytes:
-            self._incomplete(data_offset + data_bytes)
+            self._incomplete("tensors end at", data_offset + data_bytes)
         return GgufHeader(version, MappingProxyType(metadata), tensors, data_offset, alignment, file_bytes)
 
     def _preamble(self) -> int:
@@ -342,10 +342,10 @@ class _Reader:
             return
         if end > MAX_HEADER_BYTES:
             self._fail(f"its header claims {end:,} bytes, more than any model's", _DAMAGED)
-        self._incomplete(end)
+        self._incomplete("header needs", end)
 
-    def _incomplete(self, needed_bytes: int) -> NoReturn:
-        size = f"the file is {self._source.size_bytes:,} bytes, its header needs {needed_bytes:,}"
+    def _incomplete(self, what: str, needed_bytes: int) -> NoReturn:
+        size = f"the file is {self._source.size_bytes:,} bytes, its {what} {needed_bytes:,}"
         self._fail(f"{size}: the download is incomplete", _DOWNLOAD_AGAIN)
 
     def _fail(self, why: str, hint: str) -> NoReturn:
