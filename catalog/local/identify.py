@@ -3,7 +3,8 @@
 First the shape: architecture, hyperparameters and the parameters of the body must be those of a row. Then,
 because a tuned model has the shape of what it was tuned from, what the header says of its origin: the
 repository that it was converted from, or its name. A shape that is known under a name that is not is a
-fine-tune: no row, only candidates.
+fine-tune: no row, only candidates. The context it was trained for decides between rows of one name; where it
+is that of another row and not of the named one, nothing is decided.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class RowShape:
     n_layer: int
     n_vocab: int
     n_body_parameters: int
+    context_train_tokens: int
+    """0 where it is not known."""
     names: frozenset[str]
     """Keys of everything that it is called."""
     owners: frozenset[str]
@@ -90,9 +93,14 @@ def identify(summary: HeaderSummary) -> Identity:
         return Identity(by_source[0].model_id)
     keys = own_names(summary.names)
     by_name = [row for row in same if any(_is_called(row, key) for key in keys)]
-    if len(by_name) == 1:
+    by_context = [row for row in same if row.context_train_tokens == summary.context_train_tokens]
+    by_both = [row for row in by_name if row in by_context]
+    if len(by_both) == 1:
+        return Identity(by_both[0].model_id)
+    if len(by_name) == 1 and not by_context:  # stretched, or cut: no other row says so either
         return Identity(by_name[0].model_id)
-    return Identity(candidates=_candidates(summary, by_name or same))
+    named = by_both or [*by_name, *by_context] if by_name else same
+    return Identity(candidates=_candidates(summary, named))
 
 
 def own_names(names: Mapping[str, str]) -> tuple[str, ...]:
@@ -119,7 +127,10 @@ def own_names(names: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _candidates(summary: HeaderSummary, rows: Sequence[RowShape]) -> tuple[str, ...]:
-    """Those with the same vocabulary if there are any, the base model that the header names first."""
+    """Those with the same vocabulary if there are any, the base model that the header names first.
+
+    Then those that were trained for the same context.
+    """
     exact = [row for row in rows if row.n_vocab == summary.n_vocab]
     base_name = _key(summary.names.get("general.base_model.0.name", ""))
     base = _repository(summary.names.get("general.base_model.0.repo_url"))
@@ -128,7 +139,10 @@ def _candidates(summary: HeaderSummary, rows: Sequence[RowShape]) -> tuple[str, 
         by_repository = base is not None and row.model_id.lower() == base[1].lower()
         return not (by_repository or (base_name and _is_called(row, base_name)))
 
-    return tuple(row.model_id for row in sorted(exact or rows, key=is_not_base))
+    def rank(row: RowShape) -> tuple[bool, bool]:
+        return is_not_base(row), row.context_train_tokens != summary.context_train_tokens
+
+    return tuple(row.model_id for row in sorted(exact or rows, key=rank))
 
 
 def _same_shape(summary: HeaderSummary, row: RowShape) -> bool:
@@ -219,6 +233,7 @@ def _row_shape(entry: CatalogModel) -> RowShape | None:
         n_layer=n_layer,
         n_vocab=n_vocab,
         n_body_parameters=body,
+        context_train_tokens=integer("context_length"),
         names=frozenset(_key(name) for name in called),
         owners=frozenset(_owner_keys(entry.id)),
     )

@@ -16,6 +16,7 @@ from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.tensors import Tensor, TensorShape
 from llmfit.catalog import loader
 from llmfit.catalog.add import add_from_header
+from llmfit.catalog.local import identify as identify_module
 from llmfit.catalog.local.header_summary import HeaderSummary, summarize
 from llmfit.catalog.local.identify import Identity, identify
 from llmfit.catalog.overlay import overlay
@@ -39,7 +40,6 @@ NAMED = {
     "lfm2-1.2b": "LiquidAI/LFM2-1.2B",
     "mimo-v2-flash": "XiaomiMiMo/MiMo-V2-Flash",
     "minimax-m2": "MiniMaxAI/MiniMax-M2",
-    "qwen3-30b-a3b": "Qwen/Qwen3-30B-A3B",
     "qwen3-32b": "Qwen/Qwen3-32B",
     "qwen3.5-27b": "Qwen/Qwen3.5-27B",
     "starcoder2-7b": "bigcode/starcoder2-7b",
@@ -58,9 +58,11 @@ SHAPED = {
     "kimi-linear-48b-a3b": "moonshotai/Kimi-Linear-48B-A3B-Instruct",
     "falcon-h1-7b": "tiiuae/Falcon-H1-7B-Instruct",
     "qwen3-next-80b-a3b": "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "qwen3-30b-a3b": "Qwen/Qwen3-30B-A3B-Instruct-2507",
     "mistral-small-4": "mistralai/Mistral-Small-4-119B-2603",
 }
-"""Heads called like a base model, which no row is: the row of the same shape is a candidate."""
+"""Heads called like a base model, which no row is: the row of the same shape is a candidate. That of
+Qwen3-30B-A3B was made from an update: it has the context of the 2507 rows."""
 
 
 def header(
@@ -186,6 +188,44 @@ def test_what_a_header_was_converted_from_counts_more_than_its_name() -> None:
     assert identity(LLAMA, "Tuned", names=elsewhere).model_id is None
 
 
+def test_a_name_and_a_context_that_are_of_two_rows_decide_nothing() -> None:
+    longer = {"qwen3moe.context_length": 262144}
+    found = identity(QWEN3, "Qwen3-30B-A3B", more=longer)
+    assert found.model_id is None
+    assert {QWEN3, CODER, "Qwen/Qwen3-30B-A3B-Instruct-2507"} <= set(found.candidates)
+    assert identity(QWEN3, "Somebody's Own", more=longer).candidates[0] != QWEN3
+    assert identity(QWEN3, "Qwen3-30B-A3B Instruct 2507", more=longer).model_id == (
+        "Qwen/Qwen3-30B-A3B-Instruct-2507"
+    )
+
+
+@pytest.mark.parametrize("tokens", [131072, None])
+def test_a_context_that_no_row_has_leaves_a_clear_name_alone(tokens: int | None) -> None:
+    if tokens is None:
+        assert identity(QWEN3, "Qwen3-30B-A3B", without=("qwen3moe.context_length",)) == Identity(QWEN3)
+    else:
+        more = {"qwen3moe.context_length": tokens}
+        assert identity(QWEN3, "Qwen3-30B-A3B", more=more) == Identity(QWEN3)
+
+
+def test_the_repository_that_it_was_converted_from_counts_more_than_the_context() -> None:
+    source = {"general.source.huggingface.repository": QWEN3}
+    more = {"qwen3moe.context_length": 262144}
+    assert identity(QWEN3, "Qwen3-30B-A3B", names=source, more=more) == Identity(QWEN3)
+
+
+def test_the_context_decides_between_rows_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = identify_module._rows(overlay())
+    twin = [replace(row, names=row.names | {"twin"}) for row in rows["qwen3moe"]]
+    wanted = {QWEN3, CODER}
+    twins = tuple(row for row in twin if row.model_id in wanted)
+    monkeypatch.setattr(identify_module, "_rows", lambda _own: {"qwen3moe": twins})
+    assert identity(QWEN3, "Twin") == Identity(QWEN3)
+    assert identity(QWEN3, "Twin", more={"qwen3moe.context_length": 262144}) == Identity(CODER)
+    neither = identity(QWEN3, "Twin", more={"qwen3moe.context_length": 4096})
+    assert neither.model_id is None and set(neither.candidates) == wanted
+
+
 @pytest.mark.parametrize("name", [None, "", "model", "Models", "a" * 40, "hf"])
 def test_the_parts_of_a_name_where_there_is_no_name(name: str | None) -> None:
     parts = {
@@ -193,9 +233,9 @@ def test_the_parts_of_a_name_where_there_is_no_name(name: str | None) -> None:
         "general.size_label": "30B-A3B",
         "general.finetune": "Instruct",
     }
-    assert identity(QWEN3, name, names=parts) == Identity(CODER)
-    assert identity(QWEN3, name).model_id is None
-    assert CODER in identity(QWEN3, name).candidates
+    assert identity(CODER, name, names=parts) == Identity(CODER)
+    assert identity(CODER, name).model_id is None
+    assert CODER in identity(CODER, name).candidates
 
 
 def test_the_parts_of_a_name_do_not_speak_for_another_name() -> None:
