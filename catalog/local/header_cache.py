@@ -22,7 +22,7 @@ from llmfit.advisor.units import MIB
 from llmfit.catalog.local.header_summary import HeaderSummary, Number
 
 FILE_NAME = "headers.json"
-VERSION = f"1 of llmfit {__version__}"
+VERSION = f"2 of llmfit {__version__}"
 """Another llmfit may know more architectures, so it reads anew; raise the number with every change of
 HeaderSummary or of what fills it."""
 MAX_ENTRIES = 20_000
@@ -39,6 +39,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "context_train_tokens": _COUNT,
     "numbers": dict,
     "names": dict,
+    "n_parts": int,
     "problem": _TEXT,
 }
 

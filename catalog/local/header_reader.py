@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llmfit.advisor.errors import GgufError
 from llmfit.advisor.model.gguf import GgufHeader, read_header
-from llmfit.advisor.model.gguf_split import merge_parts, split_count, split_number
+from llmfit.advisor.model.gguf_split import merge_parts, parse_split_name, split_count, split_number
 from llmfit.catalog.local.header_summary import HeaderSummary, data_end_bytes, half_downloaded, summarize
 from llmfit.catalog.local.local_model import OTHER
 from llmfit.catalog.sources import LocalFileSource
@@ -16,6 +16,7 @@ from llmfit.catalog.sources import LocalFileSource
 def read_summary(paths: Sequence[Path]) -> tuple[HeaderSummary, bool]:
     """The summary of one model, its parts in order, and whether it may be remembered.
 
+    Where the first header says that it is whole (``n_parts`` is 1), it is a summary of that file alone.
     Never raises for what is wrong with a file. What the file system refuses (no permission, a disk error) is
     not remembered, because it can change without the file's size or time.
     """
@@ -33,6 +34,8 @@ def read_summary(paths: Sequence[Path]) -> tuple[HeaderSummary, bool]:
             except GgufError as error:
                 return _broken(where + error.why, headers), "cannot be read" not in error.why
         headers.append(header)
+        if number == 1 < len(paths) and split_count(header) == 1:
+            return summarize(header), False
         whole_bytes = data_end_bytes(header)
         if header.file_bytes < whole_bytes and problem is None:
             problem = where + half_downloaded(header.file_bytes, whole_bytes)
@@ -43,9 +46,9 @@ def _merged(paths: Sequence[Path], headers: Sequence[GgufHeader], problem: str |
     first = headers[0]
     count = split_count(first)
     if len(paths) == 1 and count > 1:
-        return summarize(
-            first, f"part {split_number(first)} of {count} of a split model, but not named like one"
-        )
+        is_named = parse_split_name(paths[0].name) is not None
+        why = "and the others are not beside it" if is_named else "but not named like one"
+        return summarize(first, f"part {split_number(first)} of {count} of a split model, {why}")
     try:
         whole = merge_parts([(path.name, header) for path, header in zip(paths, headers, strict=True)])
     except GgufError as error:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from llmfit.advisor.model.architectures import ARCHITECTURES, NOT_MODELLED
 from llmfit.advisor.model.gguf import GgufHeader
+from llmfit.advisor.model.gguf_split import split_count
 from llmfit.advisor.model.tensor_names import INPUT_EMBEDDING, block_of
 from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.text import clean_text
-from llmfit.advisor.units import GB, pad
+from llmfit.advisor.units import MIB, format_gib, pad
 from llmfit.catalog.local.local_model import ADAPTER, MODEL, OTHER, PROJECTOR
 
 Number = int | tuple[int, ...]
@@ -84,6 +85,8 @@ class HeaderSummary:
     context_train_tokens: int | None = None
     numbers: Mapping[str, Number] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    n_parts: int = 0
+    """Files that the header says the model has, 1 where it is whole; 0 where no header could be read."""
     problem: str | None = None
 
 
@@ -106,6 +109,7 @@ def summarize(header: GgufHeader, problem: str | None = None) -> HeaderSummary:
         context_train_tokens=_integer(metadata, f"{architecture}.context_length"),
         numbers=shape_numbers(metadata, architecture or ""),
         names=names,
+        n_parts=split_count(header),
         problem=problem or _unloadable(kind, header.tensors),
     )
 
@@ -137,11 +141,10 @@ def data_end_bytes(header: GgufHeader) -> int:
 
 
 def half_downloaded(there_bytes: int, whole_bytes: int) -> str:
-    """``half downloaded: 3.1 of 4.9 GB``: sizes as download pages state them, 1e9 and 1e6 bytes."""
-    if whole_bytes < 10**6:
+    """``half downloaded: 2.9 GiB of 4.6 GiB``."""
+    if whole_bytes < MIB:
         return f"{HALF_DOWNLOADED}: {there_bytes:,} of {whole_bytes:,} bytes"
-    unit, name = (GB, "GB") if whole_bytes >= GB else (10**6, "MB")
-    return f"{HALF_DOWNLOADED}: {there_bytes / unit:.1f} of {whole_bytes / unit:.1f} {name}"
+    return f"{HALF_DOWNLOADED}: {format_gib(there_bytes)} of {format_gib(whole_bytes)}"
 
 
 def _kind(metadata: Mapping[str, object], architecture: str | None, tensors: Sequence[Tensor]) -> str:

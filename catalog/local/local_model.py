@@ -56,3 +56,5 @@ class LocalModels:
     folders: tuple[Path, ...] = ()
     """Folders that were looked through, those that exist."""
     notes: tuple[str, ...] = ()
+    missing: tuple[tuple[Path, str], ...] = ()
+    """Of the folders that the user named those that are none, and why."""

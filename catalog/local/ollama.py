@@ -39,6 +39,7 @@ def models_in_ollama_store(store: Path, walk: Walk) -> Iterator[Found]:
                 names.setdefault(_blob(store, digest), []).append(manifest.name)
         except _ManifestError as error:
             yield Found((_stamp(manifest.path),), manifest.name, str(error))
+    walk.n_files += len(names)
     for blob, called in names.items():
         found = stamp(blob)
         shown = clean_text(", ".join(sorted(set(called))))

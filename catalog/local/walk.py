@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -17,6 +18,8 @@ SUFFIX = ".gguf"
 MAX_ENTRIES = 100_000
 """Names looked at in one folder and all below it."""
 MAX_DEPTH = 12
+MAX_NOTES = 20
+"""About one folder and all below it."""
 NOWHERE = (0, 0)
 """The identity of a file that is not there."""
 VANISHED = "vanished while it was looked at"
@@ -40,14 +43,20 @@ class Walk:
 
     step: Callable[[], None] = lambda: None
     notes: list[str] = field(default_factory=list)
-    entries_left: int = MAX_ENTRIES
+    entries_left: int = field(default_factory=lambda: MAX_ENTRIES)
+    top: Path | None = None
+    """The folder that was named: a note about what is left out is about it, not about each folder below."""
+    n_files: int = 0
+    """Found so far."""
+    _n_more_notes: int = 0
+    _is_cut: bool = False
     _seen: set[tuple[int, int]] = field(default_factory=set)
 
     def gguf_paths(self, top: Path, max_depth: int = MAX_DEPTH) -> list[Path]:
         """Everything below ``top`` that is named like a GGUF file, each folder once, nearer ones first."""
         found: list[Path] = []
         folders: deque[tuple[Path, int]] = deque([(top, 0)])
-        while folders:
+        while folders and not self._is_cut:
             folder, depth = folders.popleft()
             if not self._is_new(folder):
                 continue
@@ -59,19 +68,25 @@ class Walk:
                 if depth < max_depth:
                     folders.append((Path(entry.path), depth + 1))
                 else:
-                    self.note(folder, f"not looked through below {max_depth} levels")
+                    self.note(top, f"not looked through below {max_depth} levels")
         parents = {parent for path in found for parent in path.parents}
-        return [path for path in found if path not in parents]
+        files = [path for path in found if path not in parents]
+        self.n_files += len(files)
+        return files
 
     def entries(self, folder: Path) -> Iterator[os.DirEntry[str]]:
         """What lies in a folder, by name; nothing where it cannot be read, which is noted."""
+        if self._is_cut:
+            return
         try:
             with os.scandir(folder) as listing:
                 entries = []
                 for entry in listing:
                     self.step()
                     if self.entries_left <= 0:
-                        self.note(folder, f"not looked through to its end, more than {MAX_ENTRIES:,} names")
+                        self._is_cut = True
+                        what = f"not looked through to its end, more than {MAX_ENTRIES:,} names"
+                        self.note(self.top or folder, what)
                         break
                     self.entries_left -= 1
                     entries.append(entry)
@@ -84,8 +99,14 @@ class Walk:
 
     def note(self, path: Path, what: str) -> None:
         sentence = f"{printable(str(path))}: {what}"
-        if sentence not in self.notes:
+        if sentence in self.notes:
+            return
+        if len(self.notes) < MAX_NOTES:
             self.notes.append(sentence)
+            return
+        self._n_more_notes += 1
+        more = "note" if self._n_more_notes == 1 else "notes"
+        self.notes[MAX_NOTES:] = [f"{printable(str(self.top or path))}: and {self._n_more_notes} more {more}"]
 
     def _is_new(self, folder: Path) -> bool:
         try:
@@ -113,7 +134,7 @@ def models_of(paths: list[Path], name: Callable[[Path], str] = lambda path: "") 
     for path in paths:
         split = parse_split_name(path.name)
         if split is None:
-            yield _single(path, name(path))
+            yield single(path, name(path))
         else:
             key = (path.parent, split.prefix, split.count)
             splits.setdefault(key, {})[split.number] = path
@@ -122,7 +143,8 @@ def models_of(paths: list[Path], name: Callable[[Path], str] = lambda path: "") 
         yield _split(SplitName(prefix, 1, count), parts, name(first))
 
 
-def _single(path: Path, name: str) -> Found:
+def single(path: Path, name: str) -> Found:
+    """One file as a model of its own, whatever its name says of other parts."""
     found = stamp(path)
     if found is None:
         return Found((FileStamp(path, 0, 0, NOWHERE),), name, _why_not_there(path))
@@ -130,9 +152,9 @@ def _single(path: Path, name: str) -> Found:
 
 
 def _split(split: SplitName, parts: dict[int, Path], name: str) -> Found:
-    singles = [_single(parts[number], name) for number in sorted(parts)]
-    stamps = tuple(single.stamps[0] for single in singles)
-    problem = next((single.problem for single in singles if single.problem), None)
+    files = [single(parts[number], name) for number in sorted(parts)]
+    stamps = tuple(file.stamps[0] for file in files)
+    problem = next((file.problem for file in files if file.problem), None)
     if len(parts) < split.count:
         missing = next(number for number in range(1, split.count + 1) if number not in parts)
         more = split.count - len(parts) - 1
@@ -142,6 +164,13 @@ def _split(split: SplitName, parts: dict[int, Path], name: str) -> Found:
 
 
 def _why_not_there(path: Path) -> str:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        is_loop = error.errno == errno.ELOOP
+        return "a link that leads to itself" if is_loop else f"cannot be read ({error.strerror})"
     try:
         return f"a link to a file that is not there: {printable(str(path.readlink()))}"
     except OSError:  # no link

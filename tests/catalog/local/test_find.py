@@ -131,3 +131,22 @@ def test_the_file_that_starts_a_model() -> None:
         ("o/m", "Q4_K_M"): larger,
         ("o/m", "Q8_0"): q8,
     }
+
+
+def test_named_folders_that_are_none(disk: Disk) -> None:
+    file = disk.write("file", b"x")
+    (disk.home / "here").mkdir()
+    found = disk.find(disk.home / "gone", file, disk.home / "here")
+    assert found.missing == ((disk.home / "gone", "no such folder"), (file, "not a folder"))
+
+
+def test_progress_counts_files_and_ends_with_all_of_them(disk: Disk) -> None:
+    for number in range(5):
+        disk.write(f"mine/{number}.gguf", small_model(str(number)))
+    steps: list[tuple[int, int]] = []
+    folders = (disk.home / "mine",)
+    find_local_models(
+        folders, disk.environ, disk.home, root=disk.root, on_progress=lambda *step: steps.append(step)
+    )
+    assert steps[-1] == (5, 5)
+    assert all(done <= found <= 5 for done, found in steps) and steps == sorted(steps)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def _entry(path: Path, **changes: object) -> dict[str, object]:
     summary = {
         "kind": "model", "architecture": "llama", "quantization": "Q8_0", "n_parameters": 1,
         "n_body_parameters": 1, "n_vocab": 1, "n_layer": 1, "context_train_tokens": 1,
-        "numbers": {"embedding_length": [1, 2]}, "names": {}, "problem": "remembered",
+        "numbers": {"embedding_length": [1, 2]}, "names": {}, "n_parts": 1, "problem": "remembered",
     }  # fmt: skip
     return {"files": [[status.st_size, status.st_mtime_ns]], "summary": {**summary, **changes}}
 
@@ -91,6 +92,7 @@ def _document(path: Path, version: object = VERSION, **changes: object) -> bytes
         {"names": {"general.name": 7}},
         {"numbers": {"embedding_length": "x"}},
         {"numbers": {"embedding_length": [1, None]}},
+        {"n_parts": None},
         {"unheard_of": 1},
     ],
 )
@@ -158,7 +160,9 @@ def test_two_processes_keep_what_the_other_learnt(tmp_path: Path) -> None:
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
-    summary = HeaderSummary("model", "llama", "Q8_0", 5, 4, 3, 2, 1, {"a": 1, "b": (1, 2)}, {"n": "x"}, "y")
+    summary = HeaderSummary(
+        "model", "llama", "Q8_0", 5, 4, 3, 2, 1, {"a": 1, "b": (1, 2)}, {"n": "x"}, 1, "y"
+    )
     cache = HeaderCache(tmp_path / "new folder" / FILE_NAME)
     cache.remember([_stamp("/\udcff")], summary)
     cache.save()
@@ -185,3 +189,25 @@ def test_stores_are_not_written_to(disk: Disk) -> None:
     before = {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())}
     disk.find(folder)
     assert {path: path.stat().st_mtime_ns for path in (folder, *folder.iterdir())} == before
+
+
+def test_a_remembered_file_that_may_no_longer_be_read(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, because root may read everything."""
+    path = disk.write("mine/model.gguf")
+    assert disk.find(path.parent).models[0].problem is None
+    access, opened = os.access, os.open
+
+    def may(asked: Any, mode: int) -> bool:
+        return asked != path and access(asked, mode)
+
+    def refuse(asked: Any, *more: Any) -> int:
+        if asked == path:
+            raise PermissionError(13, "Permission denied", str(asked))
+        return opened(asked, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", may)
+        patch.setattr(os, "open", refuse)
+        (model,) = disk.find(path.parent).models
+        assert model.problem == "cannot be opened (Permission denied)"
+    assert disk.find(path.parent).models[0].problem is None

@@ -123,7 +123,7 @@ def test_hugging_face_half_downloaded(disk: Disk, suffix: str) -> None:
     disk.write(blobs / f"abc{suffix}", whole[:20_000_000])
     disk.write(blobs / f"def{suffix}", b"not of this kind")
     (model,) = disk.find().models
-    assert (model.name, model.problem) == ("o/m", "half downloaded: 20.0 of 67.1 MB")
+    assert (model.name, model.problem) == ("o/m", "half downloaded: 19 MiB of 64 MiB")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_ollama_half_pulled(disk: Disk) -> None:
         part = {"N": number, "Offset": 0, "Size": 2_450_000_000, "Completed": done}
         disk.write(f"{blob}-{number}", json.dumps(part).encode())
     (model,) = disk.find().models
-    assert (model.name, model.problem) == ("sha256-dddddddddddd", "half downloaded: 3.1 of 4.9 GB")
+    assert (model.name, model.problem) == ("sha256-dddddddddddd", "half downloaded: 2.9 GiB of 4.6 GiB")
     disk.write(f"{blob}-0", b"{}")
     assert disk.find().models[0].problem == "half downloaded"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from llmfit.catalog.local import walk as walk_module
-from llmfit.catalog.local.walk import Walk
-from tests.catalog.local.conftest import Disk, by_name
+from llmfit.catalog.local.walk import MAX_NOTES, Walk
+from llmfit.catalog.sources import read_model_files
+from tests.catalog.local.conftest import Disk, by_name, small_model
 
 
 def test_ten_thousand_files_beside_the_model(disk: Disk) -> None:
@@ -28,6 +29,32 @@ def test_more_names_than_are_looked_at_is_a_note(tmp_path: Path) -> None:
     assert walk.notes == [f"{tmp_path}: not looked through to its end, more than 100,000 names"]
 
 
+def test_many_folders_left_out_are_one_note_about_the_folder_that_was_named(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        disk.write(f"mine/{number:02}/a.txt", b"x")
+    monkeypatch.setattr(walk_module, "MAX_ENTRIES", 70)
+    found = disk.find(disk.home / "mine")
+    assert found.notes == (f"{disk.home / 'mine'}: not looked through to its end, more than 70 names",)
+
+
+def test_many_forbidden_folders_are_a_few_notes(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        disk.write(f"mine/{number:02}/a.txt", b"x")
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if Path(path).parent.name == "mine":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(walk_module.os, "scandir", refuse)
+    notes = disk.find(disk.home / "mine").notes
+    assert len(notes) == MAX_NOTES + 1
+    assert notes[-1] == f"{disk.home / 'mine'}: and 40 more notes"
+
+
 def test_loops_of_links_end(disk: Disk) -> None:
     folder = disk.write("loop/a/model.gguf").parents[1]
     (folder / "a" / "back").symlink_to(folder)
@@ -35,6 +62,18 @@ def test_loops_of_links_end(disk: Disk) -> None:
     (folder / "same").symlink_to(folder / "a", target_is_directory=True)
     found = disk.find(folder)
     assert len(found.models) == 1 and found.models[0].problem is None
+
+
+def test_a_link_to_itself_is_called_a_loop(disk: Disk) -> None:
+    folder = disk.write("mine/model.gguf").parent
+    (folder / "self.gguf").symlink_to("self.gguf")
+    (folder / "gone.gguf").symlink_to("away.gguf")
+    problems = {name: model.problem for name, model in by_name(disk.find(folder)).items()}
+    assert problems == {
+        "model.gguf": None,
+        "self.gguf": "a link that leads to itself",
+        "gone.gguf": "a link to a file that is not there: away.gguf",
+    }
 
 
 def test_links_to_folders_are_followed(disk: Disk) -> None:
@@ -114,14 +153,33 @@ def test_split_files_are_one_model(disk: Disk) -> None:
 
 def test_the_missing_part_is_named(disk: Disk) -> None:
     for number in (1, 3, 5):
-        disk.write(f"mine/m-{number:05}-of-00005.gguf")
-    disk.write("mine/n-00001-of-99999.gguf")
+        content = small_model(split__no=number - 1, split__count=5)
+        disk.write(f"mine/m-{number:05}-of-00005.gguf", content)
+    disk.write("mine/n-00001-of-99999.gguf", small_model(split__no=0, split__count=99999))
     problems = {name: model.problem for name, model in by_name(disk.find(disk.home / "mine")).items()}
     assert by_name(disk.find(disk.home / "mine"))["m-00001-of-00005.gguf"].quantization == "Q8_0"
     assert problems == {
         "m-00001-of-00005.gguf": "part 2 of 5 is missing: m-00002-of-00005.gguf, and 1 more",
         "n-00001-of-99999.gguf": "part 2 of 99999 is missing: n-00002-of-99999.gguf, and 99997 more",
     }
+
+
+def test_a_file_that_is_only_named_like_a_part_is_whole(disk: Disk) -> None:
+    """llama.cpp goes by split.count alone (src/llama-model-loader.cpp, llama_model_loader)."""
+    first = disk.write("mine/m-00001-of-00003.gguf")
+    disk.write("mine/m-00003-of-00003.gguf", small_model("Another"))
+    for _ in range(2):  # the second time from what is remembered
+        found = disk.find(disk.home / "mine")
+        assert {model.name: model.problem for model in found.models} == {
+            "m-00001-of-00003.gguf": None,
+            "m-00003-of-00003.gguf": None,
+        }
+        assert [len(model.paths) for model in found.models] == [1, 1]
+        assert found.notes == (
+            f"{first}: named like a part of a split model, but its header names no other parts: "
+            "llama.cpp takes it for a whole model",
+        )
+    assert len(read_model_files(first).paths) == 1
 
 
 def test_a_broken_part_is_named(disk: Disk) -> None:
