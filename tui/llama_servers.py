@@ -46,7 +46,7 @@ def _with(machine: Machine, afresh: bool = False) -> tuple[Machine, ServerDevice
     # Asking --version earlier would save nothing: it is the list that waits for the driver.
     answers = ask_llama_servers(
         servers,
-        UNSEEN_TIMEOUT_S if machine.unseen_gpus else ASK_TIMEOUT_S,
+        timeout_s=UNSEEN_TIMEOUT_S if machine.unseen_gpus else ASK_TIMEOUT_S,
         cache=ServerCache(cache_folder() / FILE_NAME),
         surroundings_key=surroundings_of(machine, os.environ),
         has_gpu=bool(machine.gpus),

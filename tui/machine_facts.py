@@ -195,10 +195,11 @@ def _servers(machine: Machine) -> Section:
         return Section("llama-server", lines=("None was found. A command is shown all the same.",))
     facts = []
     for server in every:
-        what = "taken" if server is taken else "also there"
+        what = "found" if taken is None else "taken" if server is taken else "also there"
         facts.append(Fact(what, printable(server.path)))
         facts.append(Fact("", _server_text(server)))
-    return Section("llama-server", tuple(facts))
+    lines = () if taken is not None else ("None that works. A command is shown all the same.",)
+    return Section("llama-server", tuple(facts), lines)
 
 
 def _server_text(server: LlamaServer) -> str:

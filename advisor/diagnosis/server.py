@@ -28,16 +28,8 @@ def server_problem(machine: Machine) -> Finding | None:
     """What keeps the llama-server that llmfit takes from using the machine: it sees no GPU though there is
     one, or does not work. ``None`` where nothing does, and where it was not asked or looked for."""
     server = machine.llama_server
-    if server is None or (server.problem is None and not server.backends):
-        return None
-    if server.version is None and not server.backends:
-        return Finding(
-            PROBLEM,
-            SUBJECT,
-            f"The llama-server does not work: {server.path}. {server.problem or ''}".rstrip(),
-            SOURCE,
-            _fix_of(server.problem or ""),
-        )
+    if server is None or not _works(server):
+        return _none_works(machine.llama_servers if server is None else (server,))
     if server.sees_a_gpu is not False or not machine.gpus:
         return None
     cards = _cards(machine)
@@ -61,6 +53,20 @@ def server_problem(machine: Machine) -> Finding | None:
     return Finding(PROBLEM, SUBJECT, text, SOURCE, _use(seeing) or _how_to_build(machine))
 
 
+def _none_works(servers: Sequence[LlamaServer]) -> Finding | None:
+    """``None`` where there is none, and where not all were asked."""
+    if not servers or any(_works(server) or server.problem is None for server in servers):
+        return None
+    first = servers[0]
+    what = "The llama-server does not work" if len(servers) == 1 else "No llama-server that was found works"
+    text = f"{what}: {first.path}. {first.problem}"
+    return Finding(PROBLEM, SUBJECT, text, SOURCE, _fix_of(first.problem or ""))
+
+
+def _works(server: LlamaServer) -> bool:
+    return server.version is not None or bool(server.backends)
+
+
 def server_findings(machine: Machine, surroundings: Surroundings) -> Iterator[Finding]:
     """Every llama-server with what it offers, then what does not go together."""
     servers = machine.llama_servers or ((machine.llama_server,) if machine.llama_server else ())
@@ -68,23 +74,28 @@ def server_findings(machine: Machine, surroundings: Surroundings) -> Iterator[Fi
         yield Finding(NOTE, SUBJECT, "not looked for: the machine is described.", machine.described_by)
         return
     if not servers:
-        yield Finding(WARNING, SUBJECT, "none was found, so no command can be run here.", "files", _GET_ONE)
+        text = "none was found: commands are shown, and cannot be run here."
+        yield Finding(WARNING, SUBJECT, text, "files", _GET_ONE)
     trouble = server_problem(machine)
     if trouble is not None:
         yield trouble
     for server in servers:
-        told = trouble is not None and server == machine.llama_server
+        told = trouble is not None and server == (machine.llama_server or servers[0])
         yield _one(server, machine, surroundings, told)
     if machine.llama_server is not None:
         yield from _mismatches(machine, machine.llama_server, surroundings)
     if surroundings.has_embedded_server:
-        yield Finding(OK, SUBJECT, "the embedded one (xllamacpp, CPU only) is installed.", "Python")
+        text = (
+            "the embedded one (xllamacpp) is installed: it serves on the CPU only, and no command of llmfit "
+            "starts it yet."
+        )
+        yield Finding(NOTE, SUBJECT, text, "Python")
 
 
 def _one(server: LlamaServer, machine: Machine, surroundings: Surroundings, told: bool) -> Finding:
     """``told``: its problem has a finding of its own already."""
     taken = " (llmfit takes this one)" if server == machine.llama_server else ""
-    works = server.version is not None or bool(server.backends)
+    works = _works(server)
     text = f"{server.path}{taken}"
     if works:
         text += f": {server.version or 'version not known'}"

@@ -75,12 +75,12 @@ def choose_server(
     servers: Sequence[LlamaServer], configured: Sequence[str], has_gpu: bool
 ) -> LlamaServer | None:
     """The one that llmfit takes: a configured one that works, else, where the machine has a GPU, the first
-    that sees one, else the first that works, else the first. ``None`` where there is none."""
+    that sees one, else the first that works. ``None`` where none works."""
     working = [server for server in servers if server.version is not None or server.backends]
     chosen = next((server for server in working if server.path in configured), None)
     if chosen is None and has_gpu:
         chosen = next((server for server in working if server.sees_a_gpu), None)
-    return chosen or next(iter(working), None) or next(iter(servers), None)
+    return chosen or next(iter(working), None)
 
 
 def embedded_server() -> bool:

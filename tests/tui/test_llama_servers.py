@@ -15,6 +15,7 @@ from llmfit.advisor.server import find as llama_server
 from llmfit.advisor.server.answers import LISTS_NO_GPU
 from llmfit.tui.config import CACHE_VARIABLE, CONFIG_VARIABLE, user_config
 from llmfit.tui.llama_servers import ask_afresh, with_llama_servers
+from llmfit.tui.machine_facts import machine_sections
 from llmfit.tui.model_disks import with_model_disks
 from tests.advisor.server.fake_servers import server_script, write_program
 
@@ -98,6 +99,21 @@ def test_a_driver_that_hangs_is_not_waited_for_twice_in_full(
     monkeypatch.setattr("llmfit.tui.llama_servers.ask_llama_servers", ask)
     with_llama_servers(replace(MACHINE, unseen_gpus=unseen))
     assert given == [seconds]
+
+
+def test_one_that_does_not_work_is_not_taken(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = str(home / "nonexist")
+    monkeypatch.setenv(llama_server.SERVER_VARIABLE, missing)
+    machine = with_llama_servers(MACHINE)
+    assert machine.llama_server is None
+    assert [(server.path, server.problem) for server in machine.llama_servers] == [
+        (missing, "There is no such file.")
+    ]
+    (section,) = [found for found in machine_sections(machine) if found.title == "llama-server"]
+    assert [fact.what for fact in section.facts] == ["found", ""]
+    assert section.lines == ("None that works. A command is shown all the same.",)
+    problem = server_problem(machine)
+    assert problem is not None and problem.text.startswith(f"The llama-server does not work: {missing}.")
 
 
 def test_none_at_all() -> None:

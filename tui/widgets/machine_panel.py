@@ -212,5 +212,6 @@ def _host_text(machine: Machine) -> Text:
         build = f" b{server.build}" if server.build else ""
         host.append(f" · llama-server{build} {printable(' '.join(server.backends))}".rstrip(), "dim")
     elif machine.described_by is None:
-        host.append(" · no llama-server found", "dim")
+        found = "no llama-server that works" if machine.llama_servers else "no llama-server found"
+        host.append(f" · {found}", "dim")
     return host

@@ -254,6 +254,18 @@ def test_a_server_that_does_not_work() -> None:
     assert "library" in (finding.fix or "")
 
 
+def test_none_that_works_is_taken() -> None:
+    other = replace(BROKEN, path="/x/llama-server", problem="There is no such file.")
+    machine = replace(SOUND, llama_server=None, llama_servers=(other, BROKEN))
+    finding = server_problem(machine)
+    assert finding is not None and "Correct the path" in (finding.fix or "")
+    assert finding.text == "No llama-server that was found works: /x/llama-server. There is no such file."
+    found = about("llama-server", machine)
+    assert [finding.level for finding in found] == [PROBLEM, NOTE, WARNING]
+    assert not any("takes this one" in finding.text for finding in found)
+    assert server_problem(replace(machine, llama_servers=(LlamaServer("/not/asked"),))) is None
+
+
 @pytest.mark.parametrize(
     "machine",
     [
@@ -374,7 +386,7 @@ def test_a_described_machine_has_nothing_of_this_computer() -> None:
         ({"config_problems": ("c: not TOML.",)}, ("not TOML",), WARNING),
         ({"catalog_problems": ("m.jsonl:3: no id",)}, ("m.jsonl:3: no id",), WARNING),
         ({"folders": (Folder("/c", "cache", "read-only"),)}, ("cannot be written: read-only",), WARNING),
-        ({"has_embedded_server": True}, ("embedded",), OK),
+        ({"has_embedded_server": True}, ("embedded", "CPU only", "no command of llmfit starts it"), NOTE),
     ],
 )
 def test_the_surroundings(changes: dict, words: tuple[str, ...], level: str) -> None:

@@ -160,7 +160,7 @@ BROKEN = LlamaServer("/broken", problem="It printed nothing.")
         ((BROKEN, CPU, GPU), ("/broken",), True, GPU),
         ((BROKEN, OLD, CPU), (), True, OLD),
         ((BROKEN, CPU), (), True, CPU),
-        ((BROKEN,), (), True, BROKEN),
+        ((BROKEN,), ("/broken",), True, None),
         ((), ("/gpu",), True, None),
     ],
 )

@@ -86,7 +86,7 @@ def test_this_machine_as_json(run, home: Path) -> None:
         "models",
     } <= subjects
     assert [f["text"] for f in document["findings"]].count(
-        "none was found, so no command can be run here."
+        "none was found: commands are shown, and cannot be run here."
     ) == 1
 
 
