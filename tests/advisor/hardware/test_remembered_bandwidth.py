@@ -282,7 +282,11 @@ ANY_JSON = st.recursive(
 
 
 @given(ANY_JSON)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+    max_examples=60,
+)
 def test_no_document_stops_anything(tmp_path: Path, value: object) -> None:
     for document in (
         value,
