@@ -10,7 +10,7 @@ cannot be read or is not known is a sentence in ``UserConfig.problems``, and the
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +69,16 @@ def read_config(path: Path, must_exist: bool = False) -> UserConfig:
     return _config(document, path, shown)
 
 
+def missing_folders(config: UserConfig, missing: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
+    """A sentence for each of ``model_folders`` that is none, of those that a search found ``missing``."""
+    shown = printable(str(config_path()))
+    return tuple(
+        f"{shown}: {MODEL_FOLDERS}: {printable(str(folder))}: {why}."
+        for folder, why in missing
+        if folder in config.model_folders
+    )
+
+
 def _config(document: Mapping[str, Any], path: Path, shown: str) -> UserConfig:
     problems = [
         f"{shown}: {_quoted(key)} is no setting; the settings are {' and '.join(_KEYS)}."
@@ -110,6 +120,7 @@ __all__ = [
     "UserConfig",
     "cache_folder",
     "config_path",
+    "missing_folders",
     "read_config",
     "user_config",
 ]

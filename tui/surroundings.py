@@ -25,7 +25,7 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.server.find import embedded_server, path_server
 from llmfit.advisor.text import clean_text, printable
 from llmfit.catalog.overlay import overlay
-from llmfit.tui.config import user_config
+from llmfit.tui.config import missing_folders, user_config
 from llmfit.tui.llama_servers import ServerDevices
 from llmfit.tui.terminal_size import MIN_COLUMNS, MIN_ROWS
 
@@ -57,6 +57,7 @@ def look_around(
     ``values``: the options that ``machine`` was made with.
     """
     config, environ = user_config(), os.environ
+    models, missing = _models(config.model_folders)
     options = (name for name in sorted(environ) if name.startswith("LLAMA_ARG_"))
     return Surroundings(
         llmfit_version=__version__,
@@ -74,10 +75,10 @@ def look_around(
         has_embedded_server=embedded_server(),
         machine_source=_machine_source(values or {}),
         ram_source="--ram" if (values or {}).get("ram") is not None else None,
-        models=_models(config.model_folders),
+        models=models,
         default_power_limits_w=_default_power_limits(machine),
         config_path=_config_text(),
-        config_problems=config.problems,
+        config_problems=(*config.problems, *missing_folders(config, missing)),
         catalog_problems=overlay().problems,
         folders=tuple(
             _folder(path, purpose)
@@ -170,13 +171,15 @@ def _group(path: Path) -> str | None:
         return None
 
 
-def _models(folders: tuple[Path, ...]) -> ModelFiles:
+def _models(folders: tuple[Path, ...]) -> tuple[ModelFiles, tuple[tuple[Path, str], ...]]:
+    """What was found, and the folders that are none."""
     from llmfit.catalog.local.find import find_local_models
 
     found = find_local_models(folders)
     sound = [model for model in found.models if model.problem is None]
     broken = (f"{printable(str(model.path))}: {model.problem}" for model in found.models if model.problem)
-    return ModelFiles(len(sound), sum(model.file_bytes for model in sound), tuple(broken), found.notes)
+    total_bytes = sum(model.file_bytes for model in sound)
+    return ModelFiles(len(sound), total_bytes, tuple(broken), found.notes), found.missing
 
 
 def _default_power_limits(machine: Machine) -> dict[int, float]:

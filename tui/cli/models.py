@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +17,12 @@ from llmfit.catalog.local.local_model import MODEL, LocalModel, LocalModels
 from llmfit.catalog.search import contains_words, tail
 from llmfit.tui.cli.output import print_json, print_lines, print_notes
 from llmfit.tui.cli.render import table, wrapped
-from llmfit.tui.config import config_path, user_config
+from llmfit.tui.config import config_path, missing_folders, user_config
 
-MAX_NAME_CHARACTERS = 44
+MIN_NAME_CHARACTERS = 18
+"""A name is cut to no less; before that the columns of DISPENSABLE go, one after the other."""
+_HEAD = ("model", "catalogue", "quant", "GiB", "context", "store")
+DISPENSABLE = ("store", "context", "catalogue")
 NOTHING_FOUND = (
     "Name a folder with --folder DIR, or write model_folders into {config}. "
     "Looked for are the caches of Hugging Face and llama.cpp, and the stores of LM Studio and Ollama."
@@ -31,12 +36,14 @@ def run(parsed: argparse.Namespace) -> int:
     found = find_local_models((*config.model_folders, *named.values()))
     for text, folder in named.items():
         _check(text, folder, found)
+    notes = (*config.problems, *missing_folders(config, found.missing), *found.notes)
     models = [model for model in found.models if _fits(parsed.filter, model)]
     if parsed.json:
-        print_json(_document(models, found))
+        print_json(_document(models, found, notes))
         return 0
-    print_lines(list(_lines(models, found, parsed.filter)))
-    print_notes((*config.problems, *found.notes))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print_lines(list(_lines(models, found, parsed.filter, width)))
+    print_notes(notes)
     return 0
 
 
@@ -54,10 +61,9 @@ def _check(text: str, folder: Path, found: LocalModels) -> None:
 
     After the search, which waits for a disk that hangs only so long.
     """
-    if folder not in found.folders and not any(
-        note.startswith(printable(str(folder))) for note in found.notes
-    ):
-        raise _no_folder(text, "not a folder" if folder.exists() else "no such folder")
+    why = dict(found.missing).get(folder)
+    if why is not None:
+        raise _no_folder(text, why)
 
 
 def _no_folder(text: str, why: str) -> UsageError:
@@ -69,17 +75,17 @@ def _fits(text: str, model: LocalModel) -> bool:
     return contains_words(text, [name for name in called if name])
 
 
-def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Iterator[str]:
+def _lines(models: Sequence[LocalModel], found: LocalModels, text: str, width: int | None) -> Iterator[str]:
     sound = [model for model in models if model.problem is None]
     broken = [model for model in models if model.problem is not None]
     served = [model for model in sound if model.kind == MODEL]
     others = [model for model in sound if model.kind != MODEL]
     if served:
-        rows = [["model", "catalogue", "quant", "GiB", "context", "store"]]
-        yield from table([*rows, *map(_row, served)], right=(3, 4))
+        yield from _table([_HEAD, *map(_row, served)], names=(0, 1), width=width)
     if others:
         yield from ("", "No models of their own:") if served else ("No models of their own:",)
-        yield from table([["file", "kind", "GiB", "store"], *map(_other_row, others)], right=(2,))
+        rows = [("file", "kind", "GiB", "store"), *map(_other_row, others)]
+        yield from _table(rows, names=(0,), width=width)
     if broken:
         yield from ("", "Cannot be used:") if sound else ("Cannot be used:",)
         for model in broken:
@@ -88,7 +94,8 @@ def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Itera
         yield ""
         yield _totals(models)
     elif text and found.models:
-        yield f"Nothing is called {printable(text, 60)!r}; {len(found.models)} files are here."
+        here = "1 file is" if len(found.models) == 1 else f"{len(found.models)} files are"
+        yield f"Nothing is called {printable(text, 60)!r}; {here} here."
     else:
         yield "No GGUF files found."
         yield from wrapped(NOTHING_FOUND.format(config=printable(str(config_path()))))
@@ -96,11 +103,51 @@ def _lines(models: Sequence[LocalModel], found: LocalModels, text: str) -> Itera
         yield from ("Looked in:", *(f"  {printable(str(folder))}" for folder in found.folders))
 
 
+def _table(rows: Sequence[Sequence[str]], names: Sequence[int], width: int | None) -> list[str]:
+    """Aligned lines within ``width``, if there is one: names are cut, then whole columns left out."""
+    head = rows[0]
+    left_out = [column for column in DISPENSABLE if column in head]
+    kept, lines = list(range(len(head))), _aligned(rows)
+    for last in (None, *left_out):
+        if last is not None:
+            kept.remove(head.index(last))
+        shown = [[row[column] for column in kept] for row in rows]
+        cut = [kept.index(column) for column in names if column in kept]
+        lines = _aligned(_with_names_cut(shown, cut, width))
+        if width is None or max(map(len, lines)) <= width:
+            break
+    return lines
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    return table(rows, right=[column for column, name in enumerate(rows[0]) if name in ("GiB", "context")])
+
+
+def _with_names_cut(
+    rows: Sequence[Sequence[str]], names: Sequence[int], width: int | None
+) -> Sequence[Sequence[str]]:
+    """The names, longest first, so short that the rows fit into ``width``, but not below the shortest."""
+    if width is None:
+        return rows
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    too_wide = sum(widths) + 2 * (len(widths) - 1) - width
+    while too_wide > 0:
+        longest = max(names, key=lambda column: widths[column])
+        if widths[longest] <= MIN_NAME_CHARACTERS:
+            break
+        widths[longest] -= 1
+        too_wide -= 1
+    return [
+        [printable(cell, widths[column]) if column in names else cell for column, cell in enumerate(row)]
+        for row in rows
+    ]
+
+
 def _row(model: LocalModel) -> list[str]:
     context = model.context_train_tokens
     return [
-        printable(model.name, MAX_NAME_CHARACTERS),
-        printable(_catalogue_text(model), MAX_NAME_CHARACTERS),
+        printable(model.name),
+        printable(_catalogue_text(model)),
         printable(model.quantization or "?"),
         f"{model.file_bytes / GIB:.1f}",
         format_context(context) if context else "?",
@@ -123,7 +170,7 @@ def _other_row(model: LocalModel) -> list[str]:
     architecture = printable(model.architecture or "no architecture", 24)
     kind = model.kind if model.kind != "other" else f"other ({architecture})"
     name = model.name if model.name == model.path.name else f"{model.name}: {model.path.name}"
-    return [printable(name, 60), kind, f"{model.file_bytes / GIB:.1f}", model.store]
+    return [printable(name), kind, f"{model.file_bytes / GIB:.1f}", model.store]
 
 
 def _broken_lines(model: LocalModel) -> Iterator[str]:
@@ -139,15 +186,16 @@ def _totals(models: Sequence[LocalModel]) -> str:
     where = ", ".join(f"{store} {count}" for store, count in stores.items())
     size = format_gib(sum(model.file_bytes for model in models))
     broken = f", {n_broken} cannot be used" if n_broken else ""
-    return f"{n_models} models{broken}; {size} in all ({where})"
+    word = "model" if n_models == 1 else "models"
+    return f"{n_models} {word}{broken}; {size} in all ({where})"
 
 
-def _document(models: Sequence[LocalModel], found: LocalModels) -> dict[str, object]:
+def _document(models: Sequence[LocalModel], found: LocalModels, notes: Sequence[str]) -> dict[str, object]:
     return {
         "schema": "llmfit.models/1",
         "models": [_model_document(model) for model in models],
         "folders": [str(folder) for folder in found.folders],
-        "notes": [*user_config().problems, *found.notes],
+        "notes": list(notes),
     }
 
 

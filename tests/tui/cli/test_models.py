@@ -159,7 +159,35 @@ def test_folders_of_the_settings(run: Run, folder: Path, home: Path, monkeypatch
     answer = run("models", "--json")
     assert len(_only(answer.document, folder)) == 4
     assert any("what" in note for note in answer.document["notes"])
-    assert "what" in run("models").err
+    gone = f"{settings}: model_folders: {home / 'gone'}: no such folder."
+    assert gone in answer.document["notes"]
+    err = run("models").err
+    assert "what" in err and f"llmfit: note: {gone}\n" in err
+    configuration = [
+        one for one in run("doctor", "--json").document["findings"] if "/gone: no such" in one["text"]
+    ]
+    assert [(one["level"], bool(one["fix"])) for one in configuration] == [("warning", True)]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
+def test_rows_fit_the_terminal(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    name = "a-model-with-quite-a-long-name-as-publishers-like-them-0123456789"
+    (folder / "llama3.1-8b.Q4_K_M.gguf").rename(folder / f"{name}.gguf")
+    free = run("models", "--folder", folder).out.splitlines()
+    assert any(line.startswith(f"{name}.gguf  shape of Llama-3.1-8B-Instruct and 1 more ") for line in free)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("llmfit.tui.cli.models.sys.stdout.isatty", lambda: True, raising=False)
+    lines = run("models", "--folder", folder).out.splitlines()
+    rows = lines[: lines.index("Cannot be used:")]
+    assert max(map(len, rows)) <= columns
+    assert ("store" in rows[0]) == (columns >= 80) and "quant" in rows[0] and "GiB" in rows[0]
+    assert any(name in row for row in rows) == (columns == 200)
+    assert any("…" in row for row in rows) == (columns < 200)
+
+
+def test_one_of_a_thing_is_no_plural(run: Run, folder: Path) -> None:
+    totals = run("models", "qwen3-32b.Q4", "--folder", folder).out
+    assert "\n1 model; 18.4 GiB in all (folder 1)" in totals
 
 
 def test_a_relative_folder(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
