@@ -12,6 +12,10 @@ from llmfit.advisor.units import format_context, format_gib
 
 UNSEEN_GPU = "gpu_not_read"
 """A GPU that is or may be there took no part in the judgement."""
+SERVER_SEES_NO_GPU = "server_sees_no_gpu"
+"""What is planned for a GPU would run on the CPU alone."""
+OF_THE_MACHINE = frozenset({UNSEEN_GPU, SERVER_SEES_NO_GPU})
+"""Warnings that are the same for every model: a list of picks tells them once."""
 NOTABLE_SHARE = 0.015
 """A header and its vocabulary take up to 1 % of a small file; what is more is another mix."""
 
@@ -22,6 +26,7 @@ def find_warnings(
     """All warnings of one configuration, in a fixed order; ``runs``: it fits, so what it fills counts."""
     found = (
         *(Warning(UNSEEN_GPU, note) for note in machine.unseen_gpus),
+        _server_sees_no_gpu(machine, settings),
         _context_beyond_training(model, settings),
         _slow_cache_type(settings),
         _no_flash_attention(settings),
@@ -37,6 +42,17 @@ def find_warnings(
         _prompt_cache(machine, settings) if runs else None,
     )
     return tuple(warning for warning in found if warning is not None)
+
+
+def _server_sees_no_gpu(machine: Machine, settings: LaunchSettings) -> Warning | None:
+    """In the words in which ``hardware``, ``doctor`` and the app say it."""
+    server = machine.llama_server
+    if not settings.devices or server is None or server.sees_a_gpu is not False:
+        return None
+    from llmfit.advisor.diagnosis.server import server_problem  # the usual answer does without its patterns
+
+    problem = server_problem(machine)
+    return None if problem is None else Warning(SERVER_SEES_NO_GPU, problem.text)
 
 
 def _context_beyond_training(model: Model, settings: LaunchSettings) -> Warning | None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterator
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.warnings import SERVER_SEES_NO_GPU
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.estimate import judge_from
-from llmfit.tui.cli.output import print_json, print_lines
+from llmfit.tui.cli.output import print_json, print_lines, print_notes
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -28,4 +33,26 @@ def run(parsed: argparse.Namespace) -> int:
         )
     else:
         print_lines([judgement.shell_line])
+        print_notes(list(_notes(judgement)))
     return 0
+
+
+def _notes(judgement: Judgement) -> Iterator[str]:
+    """What the line itself cannot say; stdout holds nothing but the line."""
+    for warning in judgement.warnings:
+        if warning.code == SERVER_SEES_NO_GPU:
+            yield warning.text
+    yield from _other_server(judgement.machine)
+
+
+def _other_server(machine: Machine) -> Iterator[str]:
+    """Where the line would start another llama-server than the one whose devices it names."""
+    planned = machine.llama_server
+    if planned is None or machine.described_by is not None:
+        return
+    from llmfit.advisor.server.find import path_server
+
+    started = path_server(machine, os.environ)
+    if started != planned.path:
+        what = "is not on PATH" if started is None else f"means {started} in a shell"
+        yield f"llama-server {what}; this line was planned for {planned.path}."

@@ -18,7 +18,7 @@ from llmfit.advisor.recommend.judgement import (
     VERDICT_PHRASE,
     Judgement,
 )
-from llmfit.advisor.recommend.warnings import UNSEEN_GPU
+from llmfit.advisor.recommend.warnings import OF_THE_MACHINE
 from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
@@ -191,7 +191,13 @@ def recommendation_lines(
 ) -> Iterator[str]:
     """The few picks as a table, then why and how for each."""
     yield f"What to run for {use_case} use on {machine_line(machine)}"
-    for note in machine.unseen_gpus:
+    of_the_machine = (
+        warning.text
+        for recommendation in recommendations
+        for warning in recommendation.judgement.warnings
+        if warning.code in OF_THE_MACHINE
+    )
+    for note in dict.fromkeys((*machine.unseen_gpus, *of_the_machine)):
         yield from wrapped(printable(note), TEXT_WIDTH, "! ")
     yield ""
     if not recommendations:
@@ -222,7 +228,7 @@ def recommendation_lines(
         for line in recommendation.why:
             yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         for warning in recommendation.judgement.warnings:
-            if warning.code == UNSEEN_GPU:
+            if warning.code in OF_THE_MACHINE:
                 continue  # told once, above
             yield from wrapped(f"Mind: {printable(warning.text)}", TEXT_WIDTH, "   - ")
         if recommendation.judgement.shell_line is not None:

@@ -26,6 +26,52 @@ def this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
+CUDA = [f"CUDA{number}: {NAME} (24576 MiB, 24000 MiB free)" for number in range(2)]
+BLIND = "The llama-server lists no GPU, but this machine has 2x NVIDIA GeForce RTX 3090"
+
+
+def put(path: Path, *devices: str) -> Path:
+    """PATH has nothing but the test's own folder."""
+    return write_program(path, server_script(*devices).replace("echo", "/bin/echo"))
+
+
+def test_a_server_that_sees_no_gpu_is_said_by_every_answer_that_plans_for_one(
+    run: Run, tmp_path: Path
+) -> None:
+    put(tmp_path / "bin/llama-server")
+    model = ("Llama-3.1-8B", "--quant", "Q4_K_M")
+    warnings = run("estimate", *model, "--json").document["warnings"]
+    (text,) = [warning["text"] for warning in warnings if warning["code"] == "server_sees_no_gpu"]
+    assert text.startswith(BLIND)
+    assert "lists no GPU" in run("estimate", *model).out
+    command = run("command", *model)
+    assert command.out.startswith("llama-server ") and command.out.count("\n") == 1
+    assert command.err == f"llmfit: note: {text}\n"
+    assert run("command", *model, "--json").err == ""
+    shown = run("recommend", "--limit", "2").out
+    assert shown.count("lists no GPU") == 1 and shown.splitlines()[1].startswith("! The llama-server lists")
+    on_the_cpu = run("estimate", *model, "--gpu-layers", "0", "--json").document
+    assert "server_sees_no_gpu" not in [warning["code"] for warning in on_the_cpu["warnings"]]
+
+
+def test_a_server_that_sees_them_is_no_warning(run: Run, tmp_path: Path) -> None:
+    put(tmp_path / "bin/llama-server", *CUDA)
+    answer = run("command", "Llama-3.1-8B", "--quant", "Q4_K_M")
+    assert (answer.code, answer.err) == (0, "")
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_line_says_for_which_server_it_was_planned(run: Run, tmp_path: Path, on_path: bool) -> None:
+    seeing = put(tmp_path / "llama.cpp/build/bin/llama-server", *CUDA)
+    blind = put(tmp_path / "bin/llama-server") if on_path else None
+    answer = run("command", "Llama-3.1-8B", "--quant", "Q4_K_M")
+    assert answer.out.startswith("llama-server ")
+    what = f"means {blind} in a shell" if blind else "is not on PATH"
+    assert answer.err == f"llmfit: note: llama-server {what}; this line was planned for {seeing}.\n"
+    described = run("command", "Llama-3.1-8B", "--quant", "Q4_K_M", "--gpu", "RTX 3090")
+    assert described.err == ""
+
+
 @pytest.mark.parametrize(("backend", "device"), [("vulkan", "Vulkan0"), ("cuda", "CUDA0")])
 def test_the_command_names_the_devices_of_the_server(
     run: Run, tmp_path: Path, backend: str, device: str
