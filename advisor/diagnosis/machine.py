@@ -21,9 +21,11 @@ def cpu_findings(machine: Machine, architecture: str, source: str) -> Iterator[F
     cpu = machine.cpu
     if cpu.name is None and machine.described_by is not None:
         return
-    cores = "core count not known" if cpu.physical_cores is None else f"{cpu.physical_cores} usable cores"
+    cores = "core count not known"
+    if cpu.physical_cores is not None:
+        cores = f"{cpu.physical_cores} usable {'core' if cpu.physical_cores == 1 else 'cores'}"
     if cpu.logical_cores is not None:
-        cores += f", {cpu.logical_cores} threads"
+        cores += f", {cpu.logical_cores} {'thread' if cpu.logical_cores == 1 else 'threads'}"
     if cpu.performance_cores is not None and cpu.performance_cores != cpu.physical_cores:
         cores += f", {cpu.performance_cores} of them fast"
     if cpu.numa_nodes is not None and cpu.numa_nodes > 1:

@@ -14,6 +14,8 @@ MAX_GPUS = 16
 (src/llama.cpp)."""
 UNKNOWN_SIZE = "size not known"
 """How every screen and every document for people says it of what a program holds."""
+UNKNOWN_PROGRAM = "a program"
+"""The name of one that no source names: it belongs to another container, or has ended."""
 _NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 
 

@@ -26,8 +26,9 @@ def measured_machine(values: Values) -> Machine:
             option = name.replace("_", "-")
             raise UsageError("--measure", f"contradicts --{option}", "It measures this machine as it is.")
     machine = machine_from(values, find_server=True, ask_servers=asked_afresh)
-    counts = " and ".join(str(count) for count in thread_counts(machine.cpu))
-    sys.stderr.write(f"Measuring the RAM's bandwidth with {counts} threads, about 3 s…\n")
+    counts = thread_counts(machine.cpu)
+    threads = f"{' and '.join(map(str, counts))} {'thread' if counts[-1] == 1 else 'threads'}"
+    sys.stderr.write(f"Measuring the RAM's bandwidth with {threads}, about 3 s…\n")
     sys.stderr.flush()
     measured = measure_and_remember(machine)
     return machine if measured is None else with_measurement(machine, measured)

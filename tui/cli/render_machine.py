@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from llmfit.advisor.diagnosis.diagnose import server_problem
-from llmfit.advisor.hardware.machine import UNKNOWN_SIZE, Gpu, Machine
+from llmfit.advisor.hardware.machine import UNKNOWN_PROGRAM, UNKNOWN_SIZE, Gpu, Machine
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.render import TEXT_WIDTH, machine_line, wrapped
@@ -55,7 +55,7 @@ def _program_facts(gpu: Gpu) -> Iterator[Fact]:
     source = gpu.sources.get("processes", "")
     for number, holder in enumerate(gpu.holders):
         size = UNKNOWN_SIZE if holder.vram_bytes is None else format_gib(holder.vram_bytes, 2)
-        name = printable(holder.name) or "name not known"
+        name = printable(holder.name) or UNKNOWN_PROGRAM
         yield Fact(
             "held by" if number == 0 else "", f"{name} {size}, process {holder.pid}", printable(source)
         )

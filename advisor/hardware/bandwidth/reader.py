@@ -96,7 +96,8 @@ class ReaderTeam:
             self._wait()  # until every buffer has its memory
         except RuntimeError as error:
             self.close()
-            raise LlmfitError(WHAT, f"{n_threads} threads could not be started ({error})") from None
+            threads = f"{n_threads} {'thread' if n_threads == 1 else 'threads'}"
+            raise LlmfitError(WHAT, f"{threads} could not be started ({error})") from None
         except BaseException:
             self.close()
             raise

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from llmfit.advisor.hardware.drm.sysfs import numbered_folders
-from llmfit.advisor.hardware.machine import VramProcess
+from llmfit.advisor.hardware.machine import UNKNOWN_PROGRAM, VramProcess
 from llmfit.advisor.hardware.small_files import read_text
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GIB, KIB, MAX_SIZE_BYTES, MIB
@@ -56,7 +56,7 @@ class DrmClients:
             (pid, use.vram_bytes + (use.shared_bytes if shared else 0))
             for pid, use in self.by_bus.get(bus or "", {}).items()
         )
-        found = (VramProcess(pid, self.names.get(pid, "?"), size) for pid, size in held if size)
+        found = (VramProcess(pid, self.names.get(pid, UNKNOWN_PROGRAM), size) for pid, size in held if size)
         return tuple(sorted(found, key=lambda process: (-(process.vram_bytes or 0), process.pid)))
 
 
@@ -82,7 +82,7 @@ def read_drm_clients(root: Path) -> DrmClients:
 
 
 def process_name(root: Path, pid: int) -> str:
-    return clean_text(read_text(root / "proc" / str(pid) / "comm")) or "?"
+    return clean_text(read_text(root / "proc" / str(pid) / "comm")) or UNKNOWN_PROGRAM
 
 
 def _fdinfo_texts(folder: Path) -> Iterator[str]:

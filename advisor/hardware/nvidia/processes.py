@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
-from llmfit.advisor.hardware.machine import VramProcess
+from llmfit.advisor.hardware.machine import UNKNOWN_PROGRAM, VramProcess
 from llmfit.advisor.hardware.nvidia.device import Handle
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import MAX_SIZE_BYTES
@@ -17,7 +17,6 @@ _LISTS = (
     "nvmlDeviceGetMPSComputeRunningProcesses",
 )
 """Programs that compute, that draw, and that compute through NVIDIA's MPS server."""
-UNKNOWN_PROGRAM = "unknown"
 
 
 def read_processes(
@@ -27,7 +26,7 @@ def read_processes(
 
     A slice is asked itself; where it does not answer (vGPU hosts), those of its ``card`` that run in
     ``gpu_instance`` are taken. ``vram_bytes`` is ``None`` where the driver does not tell. A program of
-    another container or PID namespace keeps its number and is called ``unknown``.
+    another container or PID namespace keeps its number and is called ``UNKNOWN_PROGRAM``.
     """
     held: dict[int, int | None] = {}
     for name in _LISTS:

@@ -70,7 +70,7 @@ def test_two_cards_with_programs(seen: Mapping[str, Machine]) -> None:
     # This program computes (600 MiB) and draws (200 MiB): it is one program, named by the system.
     assert (own.pid, own.name, own.vram_bytes) == (os.getpid(), psutil.Process().name(), 600 * MIB)
     # A program of a container that cannot be seen from here, whose memory nobody tells.
-    assert (unknown.pid, unknown.name, unknown.vram_bytes) == (4000000001, "unknown", None)
+    assert (unknown.pid, unknown.name, unknown.vram_bytes) == (4000000001, "a program", None)
     assert second.processes == ()
     assert (second.index, second.pcie_width, second.pci_bus) == (1, 8, "0000:02:00.0")
 

@@ -38,6 +38,7 @@ MACHINE: dict[str, Any] = {
                 {"pid": 812, "name": "Xorg", "vram_bytes": 900 * 2**20},
                 {"pid": 2044, "name": "fire\u001b[2Jfox", "vram_bytes": 1536 * 2**20},
                 {"pid": 9, "name": "ghost", "vram_bytes": None},
+                {"pid": 4000000001, "name": "", "vram_bytes": None},
             ],
             "sources": {"vram_total_bytes": "nvml", "bandwidth_bytes_per_s": "catalog"},
         }
@@ -84,6 +85,7 @@ def test_programs_that_hold_vram_the_largest_first(text) -> None:
     shown = text()
     order = [shown.index(name) for name in ("1.50 GiB", "Xorg 900 MiB", "ghost size not known")]
     assert order == sorted(order)
+    assert "a program size not known, process 4000000001" in shown and "unknown" not in shown
     assert "process 2044" in shown and "\x1b" not in shown
 
 

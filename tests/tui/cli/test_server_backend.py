@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmfit.advisor.hardware import probe
-from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.hardware.machine import Cpu, Gpu, LlamaServer, Machine, Memory
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.recommend.warnings import SERVER_SEES_NO_GPU, find_warnings
 from llmfit.advisor.units import GIB
+from llmfit.catalog.build import build_model
+from llmfit.catalog.models import find_model
 from tests.advisor.server.fake_servers import server_script, write_program
 from tests.tui.cli.conftest import Run
 
@@ -50,8 +56,16 @@ def test_a_server_that_sees_no_gpu_is_said_by_every_answer_that_plans_for_one(
     assert run("command", *model, "--json").err == ""
     shown = run("recommend", "--limit", "2").out
     assert shown.count("lists no GPU") == 1 and shown.splitlines()[1].startswith("! The llama-server lists")
-    on_the_cpu = run("estimate", *model, "--gpu-layers", "0", "--json").document
-    assert "server_sees_no_gpu" not in [warning["code"] for warning in on_the_cpu["warnings"]]
+
+
+def test_what_uses_no_gpu_has_no_such_warning() -> None:
+    machine = replace(THIS, llama_server=LlamaServer("/b/llama-server", "1", None, ("cpu",)))
+    model = build_model(find_model("Llama-3.1-8B"), "Q4_K_M")
+    judgement = judge(model, machine, Request(), remedies=False)
+    (warning,) = [warning for warning in judgement.warnings if warning.code == SERVER_SEES_NO_GPU]
+    assert "CPU-only build" in warning.text
+    on_the_cpu = replace(judgement.settings, devices=())
+    assert SERVER_SEES_NO_GPU not in [w.code for w in find_warnings(model, machine, on_the_cpu)]
 
 
 def test_a_server_that_sees_them_is_no_warning(run: Run, tmp_path: Path) -> None:
