@@ -35,6 +35,10 @@ class Advice(Protocol):
         """What lies on this computer's disks now."""
         ...
 
+    def disk_progress(self) -> tuple[int, int] | None:
+        """Of the look at the disks that is under way: files read, and found so far. Never waits."""
+        ...
+
     def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterable[Pick | NotModelled]:
         """Every model on this disk that can chat, judged from its own file; the rest with the reason."""
         ...

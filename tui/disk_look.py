@@ -48,6 +48,14 @@ class DiskLook:
 
         in_background(self._owner, job, lambda error: LocalFound(_no_models(str(error))))
 
+    def busy_text(self, is_about_disk: bool) -> str:
+        """What stands beside a question that is being answered."""
+        progress = self._advice.disk_progress() if is_about_disk else None
+        if progress is None:
+            return "thinking…"
+        n_read, n_files = progress
+        return f"read {n_read:,} of {n_files:,} headers…" if n_files else "looking for files…"
+
     def ended(self, found: LocalModels) -> None:
         self.found, self._is_running = found, False
         self.look_if_due()

@@ -5,6 +5,7 @@ Everything heavy is imported by the first question, which is asked in the backgr
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -36,6 +37,8 @@ class LiveAdvice:
         self._machine_values = machine_values
         self._answers: dict[_Question, tuple[Pick, ...]] = {}
         self._models: dict[_File, Model] = {}
+        self._looking = threading.Lock()
+        self._progress: tuple[int, int] | None = None
 
     def machine(self) -> Machine:
         """Probed anew at each call. Raises UsageError for a description that cannot be understood."""
@@ -94,7 +97,17 @@ class LiveAdvice:
         from llmfit.catalog.local.find import find_local_models
         from llmfit.tui.config import user_config
 
-        return find_local_models(user_config().model_folders)
+        def note_progress(n_read: int, n_files: int) -> None:
+            self._progress = n_read, n_files
+
+        with self._looking:  # who comes second finds the headers remembered
+            try:
+                return find_local_models(user_config().model_folders, on_progress=note_progress)
+            finally:
+                self._progress = None
+
+    def disk_progress(self) -> tuple[int, int] | None:
+        return self._progress
 
     def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
         """Every chat model on this disk, judged from its own header, the smallest file first.

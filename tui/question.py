@@ -17,3 +17,7 @@ class Question:
     @property
     def is_recommendation(self) -> bool:
         return not self.search_text and not self.on_disk
+
+    @property
+    def is_about_disk(self) -> bool:
+        return self.on_disk and not self.search_text

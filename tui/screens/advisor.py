@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmfit.tui.advice import Advice
     from llmfit.tui.known_machine import KnownMachine
 
+PROGRESS_EVERY_S = 0.25
 MAX_LEFT_OUT = 20
 """So many models without a number are named, each with its reason."""
 
@@ -86,6 +87,7 @@ class AdvisorScreen(FullScreen):
         self.watch(self.app, "probe_problem", self._machine_unknown, init=False)
         # The first paint goes before the imports and probes, which would share its processor.
         self.call_after_refresh(self.llmfit.action_probe)
+        self.set_interval(PROGRESS_EVERY_S, lambda: self._asking.thinking and self._draw_heading())
 
     @property
     def is_settled(self) -> bool:
@@ -127,8 +129,11 @@ class AdvisorScreen(FullScreen):
     # ---------------------------------------------------------------- asking
 
     def change(self, **changes: Any) -> None:
-        """Another question, by fields of ``Question``; the old answer stays until the new one comes."""
-        self.question = replace(self.question, **changes)
+        """Another question, by fields of ``Question``. What is recommended must not seem to be on disk."""
+        before, self.question = self.question, replace(self.question, **changes)
+        if self.question.is_about_disk and not before.is_about_disk:
+            self._answer = PicksReady(0, (), finished=False)
+            self._show_answer()
         self.ask()
 
     def ask(self) -> None:
@@ -165,13 +170,12 @@ class AdvisorScreen(FullScreen):
 
     def _draw_heading(self) -> None:
         """The line that says what is asked, and what the marks of the rows mean."""
-        answer, table = self._answer, self.query_one(PicksTable)
-        is_answered = self._asking.is_current(answer.ticket) and answer.ticket > 0
-        found = len(answer.picks) if is_answered else None
+        answer = self._answer
+        found = len(answer.picks) if 0 < answer.ticket and self._asking.is_current(answer.ticket) else None
         text = question_text(self.question, found, len(answer.not_modelled))
-        marks = {mark_of(pick) for pick in table.picks}
-        shown = question_line(text, self._asking.thinking, marks, self.app.size.width)
-        self.query_one("#question", Static).update(shown)
+        marks = {mark_of(pick) for pick in self.query_one(PicksTable).picks}
+        busy = self._disks.busy_text(self.question.is_about_disk) if self._asking.thinking else ""
+        self.query_one("#question", Static).update(question_line(text, busy, marks, self.app.size.width))
 
     @on(LocalFound)
     def _local_found(self, message: LocalFound) -> None:
@@ -301,10 +305,13 @@ def _problem_text(answer: PicksReady, question: Question) -> str:
         return answer.problem
     if question.search_text:
         return "No model has that in its name."
+    if question.on_disk and not answer.finished:
+        return _READING
     return _NO_FILES if question.on_disk else _NOTHING_FITS
 
 
 _NOTHING_FITS = "Nothing fits at this context: c chooses a shorter one, / searches the whole catalogue."
+_READING = "Reading the headers of the model files on this disk…"
 _NO_FILES = (
     "No chat model was found on this disk. llmfit models lists what was looked through; model_folders in "
     "the configuration names more folders."

@@ -42,11 +42,11 @@ def title_text(known: KnownMachine | None, probing: bool, width: int) -> Text:
     return title
 
 
-def question_line(question: Text, thinking: bool, marks: set[str], width: int) -> Text:
-    """The question above the list, a word while it is answered, and what the marks of the rows mean."""
+def question_line(question: Text, busy: str, marks: set[str], width: int) -> Text:
+    """The question above the list, what is done while it is answered, and what the marks of the rows mean."""
     line = question.copy()
-    if thinking:
-        line.append("   thinking…", "not bold italic")
+    if busy:
+        line.append(f"   {busy}", "not bold italic")
     forms = (legend for legend in _legends(marks) if line.cell_len + len(legend) + 3 <= width - 2)
     legend = next(forms, "")
     line.append(f"   {legend}" if legend else "", "not bold green")

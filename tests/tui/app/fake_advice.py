@@ -81,6 +81,7 @@ class FakeAdvice:
         self.machine_failure: Exception | None = None
         self.change: Callable[[Judgement], Judgement] = lambda judgement: judgement
         self.found = LocalModels()
+        self.progress: tuple[int, int] | None = None
         self.local_failure: Exception | None = None
         self.broken: tuple[NotModelled, ...] = ()
         self.rounds: tuple[int, ...] = (50 * GB, 52 * GB)
@@ -127,8 +128,12 @@ class FakeAdvice:
             raise self.local_failure
         return self.found
 
+    def disk_progress(self) -> tuple[int, int] | None:
+        return self.progress
+
     def local_picks(self, machine: Machine, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
         self.asked.append(("disk", "", context_tokens))
+        self._wait("disk")
         yield from self.broken
         for local in self.found.models:
             name = f"{local.name}.Q4_K_M"

@@ -264,6 +264,27 @@ async def test_d_shows_only_what_is_here_and_escape_goes_back(advice: FakeAdvice
         assert "half.gguf" not in text_of(screen, "#why")
 
 
+async def test_no_recommendation_stands_under_a_question_about_the_disk(advice: FakeAdvice) -> None:
+    """Many files take long to read: the list is empty until then, and how far it is is said."""
+    advice.found = LocalModels((on_disk(QWEN),))
+    gate = advice.hold("disk")
+    async with advice.app.run_test(size=SMALL) as pilot:
+        screen = await settled(pilot)
+        advice.progress = 2345, 10_000
+        await pilot.press("d")
+        await until(pilot, lambda: "read 2,345 of 10,000 headers…" in text_of(screen, "#question"))
+        assert rows_of(screen) == [] and "llama-server" not in text_of(screen, "#command")
+        assert text_of(screen, "#why") == "Reading the headers of the model files on this disk…"
+        advice.progress = 2346, 10_000
+        await until(pilot, lambda: "read 2,346 of 10,000" in text_of(screen, "#question"))
+        advice.progress = 0, 0
+        await until(pilot, lambda: "looking for files…" in text_of(screen, "#question"))
+        advice.progress = None
+        gate.set()
+        await settled(pilot)
+        assert len(rows_of(screen)) == 1 and "On this disk · 1 model ·" in text_of(screen, "#question")
+
+
 async def test_the_order_of_escape(advice: FakeAdvice) -> None:
     advice.found = LocalModels((on_disk(QWEN),))
     async with advice.app.run_test(size=SMALL) as pilot:

@@ -13,6 +13,7 @@ import pytest
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.recommend.command import shell_command
+from llmfit.catalog.local import find as find_module
 from llmfit.catalog.local.local_model import LocalModel, LocalModels
 from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
@@ -105,6 +106,16 @@ def test_models_on_this_disk_are_judged_from_their_own_files(model_folder: Path)
     os.utime(known, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     again = [one for one in advice.local_picks(machine, 8192) if isinstance(one, Pick)]
     assert again[-1].judgement.model is not judgement.model, "it may be another file under the same name"
+
+
+def test_a_look_at_the_disk_says_how_far_it_is(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sparse_file("qwen3-32b.Q4_K_M", model_folder)
+    advice = LiveAdvice(TWO_CARDS)
+    seen: list[tuple[int, int] | None] = []
+    monkeypatch.setattr(find_module, "clean_text", lambda text: seen.append(advice.disk_progress()) or text)
+    advice.local_models()
+    assert seen and all(step is not None and step[0] <= step[1] for step in seen)
+    assert advice.disk_progress() is None
 
 
 class Contended(LocalModel):

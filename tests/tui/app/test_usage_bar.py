@@ -285,16 +285,16 @@ def test_headings_are_cut_to_their_line(width: int) -> None:
     assert title.cell_len <= width - 2 and "probing" in title.plain
     text = question_text(Question(search_text="q" * 40, context_tokens=32768), 12, 3)
     for marks in ({"●"}, {"●", "○", ""}, {""}):
-        assert question_line(text, True, marks, width).cell_len <= width - 2
+        assert question_line(text, "thinking…", marks, width).cell_len <= width - 2
 
 
 def test_the_legend_is_shortened_before_it_is_left_out() -> None:
     text = Text("What to run: general use · 32K context (automatic)")
-    assert question_line(text, False, {"●", "○"}, 120).plain.endswith(
+    assert question_line(text, "", {"●", "○"}, 120).plain.endswith(
         "● on this disk  ○ other file type on this disk"
     )
-    assert question_line(text, False, {"●", "○"}, 80).plain.endswith("● on disk  ○ other type")
-    assert question_line(text, False, {"●", "○"}, 64).plain == text.plain
+    assert question_line(text, "", {"●", "○"}, 80).plain.endswith("● on disk  ○ other type")
+    assert question_line(text, "", {"●", "○"}, 64).plain == text.plain
 
 
 def test_eight_equal_cards_share_a_line_and_a_busy_one_is_told_alone() -> None:
