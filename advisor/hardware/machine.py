@@ -183,7 +183,7 @@ class Machine:
     memory: Memory
     gpus: tuple[Gpu, ...] = ()
     llama_server: LlamaServer | None = None
-    """The one that llmfit takes: configured, or the first that sees a GPU, or the first that works, if one does."""
+    """The one that llmfit takes: configured, or the first that sees a GPU, or the first that works."""
     notes: tuple[str, ...] = ()
     """What could not be read and why, one plain sentence each."""
     simulated: bool = False
