@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RESTING_PAUSE_S = 0.25
 """What would help is looked for when the cursor has stayed on a row for this long."""
+PROGRESS_EVERY_S = 0.25
 PART_EVERY_S = 0.15
 """A search shows what it has found so far no more often than this."""
 
@@ -40,6 +41,15 @@ class Asking:
     def is_settled(self) -> bool:
         """Whether everything that was asked has been answered."""
         return not self.thinking and not self._looking_for_help
+
+    def while_thinking(self, draw: Callable[[], None]) -> None:
+        """From now on calls ``draw`` every PROGRESS_EVERY_S while an answer is awaited."""
+
+        def step() -> None:
+            if self.thinking:
+                draw()
+
+        self._owner.set_interval(PROGRESS_EVERY_S, step)
 
     def is_current(self, ticket: int) -> bool:
         return ticket == self._ticket

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from llmfit.tui.advice import Advice
     from llmfit.tui.known_machine import KnownMachine
 
-PROGRESS_EVERY_S = 0.25
 MAX_LEFT_OUT = 20
 """So many models without a number are named, each with its reason."""
 
@@ -87,7 +86,7 @@ class AdvisorScreen(FullScreen):
         self.watch(self.app, "probe_problem", self._machine_unknown, init=False)
         # The first paint goes before the imports and probes, which would share its processor.
         self.call_after_refresh(self.llmfit.action_probe)
-        self.set_interval(PROGRESS_EVERY_S, lambda: self._asking.thinking and self._draw_heading())
+        self._asking.while_thinking(self._draw_heading)
 
     @property
     def is_settled(self) -> bool:
@@ -171,7 +170,7 @@ class AdvisorScreen(FullScreen):
     def _draw_heading(self) -> None:
         """The line that says what is asked, and what the marks of the rows mean."""
         answer = self._answer
-        found = len(answer.picks) if 0 < answer.ticket and self._asking.is_current(answer.ticket) else None
+        found = len(answer.picks) if answer.ticket > 0 and self._asking.is_current(answer.ticket) else None
         text = question_text(self.question, found, len(answer.not_modelled))
         marks = {mark_of(pick) for pick in self.query_one(PicksTable).picks}
         busy = self._disks.busy_text(self.question.is_about_disk) if self._asking.thinking else ""
