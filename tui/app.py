@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
@@ -19,6 +22,7 @@ from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.text import printable
 from llmfit.tui.advice import Advice
 from llmfit.tui.background import in_background
+from llmfit.tui.cli.main import ENDING_SIGNALS
 from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.known_machine import KnownMachine
 from llmfit.tui.live_advice import LiveAdvice
@@ -65,6 +69,14 @@ class LlmfitApp(App[LlmfitError]):
         super().__init__()
         self.advice = advice
         self._told: set[str] = set()
+
+    def on_mount(self) -> None:
+        """A closed terminal, or kill, quits as ``q`` does: the screen is restored, nothing is left."""
+        loop = asyncio.get_running_loop()
+        for name in ENDING_SIGNALS:
+            # Not every system has these signals, and only the main thread may handle them.
+            with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(getattr(signal, name), self.exit)
 
     def get_default_screen(self) -> Screen[None]:
         return AdvisorScreen(self.advice)

@@ -28,7 +28,7 @@ def _list(parsed: argparse.Namespace) -> int:
         return 0
     rows = [["id", "parameters", "active", "context", "licence", "released"]]
     rows += [_row(entry) for entry in entries]
-    print_lines([*table(rows, right=(1, 2, 3)), f"{len(entries)} models"])
+    print_lines([*table(rows, right=(1, 2, 3)), f"{len(entries)} model{'s' * (len(entries) != 1)}"])
     return 0
 
 

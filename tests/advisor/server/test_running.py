@@ -77,9 +77,21 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("command", [("hardware",), ("doctor", "--json")])
-def test_ctrl_c_ends_a_server_that_hangs_and_its_children(
-    surroundings: dict[str, str], started: Callable[[], list[int]], command: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        (("hardware",), signal.SIGINT, 130),
+        (("doctor", "--json"), signal.SIGINT, 130),
+        (("hardware",), signal.SIGTERM, 128 + signal.SIGTERM),
+        (("hardware",), signal.SIGHUP, 128 + signal.SIGHUP),
+    ],
+)
+def test_a_signal_ends_a_server_that_hangs_and_its_children(
+    surroundings: dict[str, str],
+    started: Callable[[], list[int]],
+    command: tuple[str, ...],
+    number: signal.Signals,
+    code: int,
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "llmfit", *command],
@@ -88,9 +100,9 @@ def test_ctrl_c_ends_a_server_that_hangs_and_its_children(
         stderr=subprocess.PIPE,
     )
     wait_for(lambda: len(started()) >= 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (code, b"", b"")
     wait_for(lambda: not any(map(runs, started())))
 
 
