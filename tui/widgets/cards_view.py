@@ -149,7 +149,8 @@ def _lines(known: KnownMachine, width: int) -> Iterator[_Line]:
     """For each card a head, a bar and its programs; then what the glyphs mean."""
     planned = known.planned
     if not planned.gpus:
-        yield _Line(Text("No GPU found: everything runs on the CPU."))
+        text = "No GPU could be read" if planned.unseen_gpus else "No GPU found"
+        yield _Line(Text(f"{text}: everything runs on the CPU."))
         return
     shown = ""
     for before, after in zip(known.probed.gpus, planned.gpus, strict=True):

@@ -95,12 +95,15 @@ def machine_text(machine: Machine, width: int, max_lines: int) -> Text:
     lines = list(_card_lines(shown, width, machine.memory))
     if left:
         lines.append(_summed_up([gpu for group in left for gpu in group]))
-    if not machine.gpus:
+    if machine.unseen_gpus:
+        lines.append(Text(f"✗ {printable(machine.unseen_gpus[0])}", "bold red"))
+    elif not machine.gpus:
         lines.append(Text("No GPU found: everything runs on the CPU."))
     lines.append(_host_text(machine))
-    notes = machine.notes[: max_lines - len(lines)]
+    told = [note for note in machine.notes if note not in machine.unseen_gpus[:1]]
+    notes = told[: max_lines - len(lines)]
     lines += [Text(f"Note: {printable(note)}", "dim") for note in notes]
-    hidden = len(machine.notes) - len(notes)
+    hidden = len(told) - len(notes)
     more = "" if not hidden else f"   +{hidden} {'note' if hidden == 1 else 'notes'}: m"
     for line in lines:
         line.truncate(width - (len(more) if line is lines[-1] else 0), overflow="ellipsis")

@@ -112,6 +112,14 @@ def test_many_cards_are_summed_up() -> None:
     assert len(lines) == 3 and "… and 7 more cards: " in lines[1]
 
 
+def test_a_gpu_that_could_not_be_read_stands_in_its_place_once() -> None:
+    silent = "NVIDIA cards could not be read: the driver did not answer within 2 s."
+    bare = replace(two_cards(), gpus=(), notes=(silent, "Another note."), unseen_gpus=(silent,))
+    lines = machine_text(bare, 120, 10).plain.splitlines()
+    assert lines[0] == f"✗ {silent}"
+    assert lines[2:] == ["Note: Another note."]
+
+
 async def test_eight_cards_leave_room_for_the_answer() -> None:
     machine = simulate_machine(EIGHT, "512GiB", None, None, lookup_gpu)
     for size in (WIDE, SMALL):
