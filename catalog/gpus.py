@@ -270,6 +270,7 @@ def _facts(row: loader.Row) -> GpuFacts:
         power_limit_w=None if power is None else float(power),
         pci_ids=_texts(row, "pci_ids"),
         gpu_cores=int(cores[1]) if (cores := _GPU_CORES.search(str(row["name"]))) else None,
+        architecture=str(row["architecture"]) if row.get("architecture") else None,
     )
 
 

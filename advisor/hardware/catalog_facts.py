@@ -56,7 +56,7 @@ def add_catalog_facts(
             f"the driver's {(gpu.bandwidth_bytes_per_s or 0) / 1e9:.0f} GB/s is used."
         )
         return gpu, (note,)
-    given: dict[str, object] = {"fp16_flops": facts.fp16_flops}
+    given: dict[str, object] = {"fp16_flops": facts.fp16_flops, "architecture": facts.architecture}
     if gpu.name in _NAMELESS:
         given["name"] = facts.name
     notes: tuple[str, ...] = ()

@@ -82,6 +82,8 @@ class Gpu:
     """Where one name is sold with several core counts (Apple)."""
     partition: Partition | None = None
     """Set for a slice of a card (NVIDIA MIG)."""
+    architecture: str | None = None
+    """As the maker calls it: ``Ampere``, ``RDNA3``, ``Xe2``; from the catalogue."""
     power_draw_w: float | None = field(default=None, compare=False)
     """At the time of the probe."""
     sources: Mapping[str, str] = field(default_factory=lambda: _NO_SOURCES, hash=False)
@@ -233,6 +235,7 @@ class GpuFacts:
     pci_ids: tuple[str, ...] = ()
     """As ``Gpu.pci_id``; without a revision where every revision is this card."""
     gpu_cores: int | None = None
+    architecture: str | None = None
 
 
 GpuLookup = Callable[[str], Sequence[GpuFacts]]

@@ -106,6 +106,7 @@ def _gpu_to_json(gpu: Gpu) -> dict[str, Any]:
         "pci_id": gpu.pci_id,
         "pci_bus": gpu.pci_bus,
         "gpu_cores": gpu.gpu_cores,
+        "architecture": gpu.architecture,
         "partition": None if gpu.partition is None else asdict(gpu.partition),
         "power_limit_w": gpu.power_limit_w,
         "power_draw_w": gpu.power_draw_w,

@@ -93,6 +93,7 @@ class GpuDocument(_Part):
     pci_id: Text | None = None
     pci_bus: Text | None = None
     gpu_cores: Count | None = None
+    architecture: Text | None = None
     partition: PartitionDocument | None = None
     power_limit_w: Watts | None = None
     power_draw_w: Annotated[float, Field(ge=0, le=10**5, strict=True)] | None = None

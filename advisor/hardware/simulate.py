@@ -220,6 +220,7 @@ def _gpu(index: int, card: _Card, ram_bytes: int, notes: list[str]) -> Gpu:
         "bandwidth_bytes_per_s": facts.bandwidth_bytes_per_s,
         "fp16_flops": facts.fp16_flops,
         "compute_capability": facts.compute_capability,
+        "architecture": facts.architecture,
     }
     sources = {name: "catalog" for name, value in known.items() if value is not None}
     return Gpu(
@@ -237,6 +238,7 @@ def _gpu(index: int, card: _Card, ram_bytes: int, notes: list[str]) -> Gpu:
         pcie_width=facts.pcie_width,
         power_limit_w=facts.power_limit_w,
         catalog_id=facts.id,
+        architecture=facts.architecture,
         sources={**sources, "vram_total_bytes": _SIMULATED, "vram_free_bytes": _SIMULATED},
     )
 

@@ -195,6 +195,11 @@ def test_a_chip_is_the_same_with_less_ram_in_sight(ram_gib: int) -> None:
     assert found is not None and found.id == "nvidia-gb10"
 
 
+def test_every_card_has_an_architecture() -> None:
+    assert all(facts.architecture for facts in list_gpus())
+    assert lookup_gpu("RTX 3090")[0].architecture == "Ampere"
+
+
 def test_a_name_of_a_family_is_not_its_largest_member() -> None:
     """Every Jetson Orin says the same name; only the AGX with 64 GB is in the catalogue."""
     assert match_gpu(driver_says("Orin (nvgpu)"), 61 * GIB) is not None

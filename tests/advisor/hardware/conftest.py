@@ -170,7 +170,11 @@ def _facts(name: str, sizes: tuple[int, ...], bandwidth_gb_s: int, **more: objec
 
 
 ROWS: Mapping[str, tuple[GpuFacts, ...]] = {
-    "rtx 3090": (_facts("GeForce RTX 3090", (24,), 936, compute_capability="8.6", pcie_generation=4),),
+    "rtx 3090": (
+        _facts(
+            "GeForce RTX 3090", (24,), 936, compute_capability="8.6", pcie_generation=4, architecture="Ampere"
+        ),
+    ),
     "rtx 3060": (_facts("GeForce RTX 3060 12 GB", (12,), 360), _facts("GeForce RTX 3060 8 GB", (8,), 240)),
     "gtx 1060 6gb": (_facts("GeForce GTX 1060 6 GB", (6,), 192),),
     "m4 max": (

@@ -72,6 +72,7 @@ FULL = Machine(
             pci_id="10de:2204 rev a1",
             pci_bus="0000:01:00.0",
             pcie_max_width=16,
+            architecture="Ampere",
             power_draw_w=21.5,
             sources={"vram_total_bytes": "nvml"},
         ),

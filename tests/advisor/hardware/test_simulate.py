@@ -36,6 +36,7 @@ def test_one_card(lookup: GpuLookup) -> None:
         "bandwidth_bytes_per_s": "catalog",
         "fp16_flops": "catalog",
         "compute_capability": "catalog",
+        "architecture": "catalog",
     }
     assert machine.memory == Memory(64 * GIB, 64 * GIB, sources=machine.memory.sources)
     assert machine.memory.sources == {"total_bytes": "simulated", "available_bytes": "simulated"}
