@@ -29,27 +29,33 @@ def decode_time(
     host: PlaceReads,
     host_bytes_per_s: float | None,
     architecture: str,
+    cards: Sequence[efficiency.CardFactor] = (),
+    host_peak_bytes_per_s: float | None = None,
 ) -> DecodeTime | None:
     """Time of one decode step; ``None`` where a bandwidth that matters is not known.
 
-    The devices work one after the other (layer split): their times add up.
+    The devices work one after the other (layer split): their times add up. ``cards`` says how each GPU
+    differs from the constants, where it does. ``host_peak_bytes_per_s`` bounds the part in RAM where the
+    figure beside it is a measured one, which lies below the peak.
     """
     bound_s = gpu_s = launch_s = 0.0
     factor = efficiency.KERNEL_FACTOR.get(architecture, 1.0)
-    for reads, bytes_per_s in zip(gpus, gpu_bytes_per_s, strict=True):
+    alike = efficiency.CardFactor()
+    for position, (reads, bytes_per_s) in enumerate(zip(gpus, gpu_bytes_per_s, strict=True)):
+        card = cards[position] if cards else alike
         bound_s += reads.total_bytes / bytes_per_s
         gpu_s += (
             reads.dense_bytes / efficiency.DENSE_WEIGHTS
             + reads.expert_bytes / efficiency.EXPERT_WEIGHTS
             + reads.cache_bytes / efficiency.KV_CACHE
-        ) / bytes_per_s
-        launch_s += reads.n_layers * efficiency.LAYER_OVERHEAD_S * factor
+        ) / (bytes_per_s * card.bandwidth_factor)
+        launch_s += reads.n_layers * efficiency.LAYER_OVERHEAD_S * factor * card.layer_overhead_factor
     launch_s += max(0, sum(1 for reads in gpus if reads.n_layers) - 1) * efficiency.EXTRA_GPU_S
     host_s = 0.0
     if host.total_bytes > 0:
         if host_bytes_per_s is None:
             return None
-        bound_s += host.total_bytes / host_bytes_per_s
+        bound_s += host.total_bytes / max(host_bytes_per_s, host_peak_bytes_per_s or 0.0)
         host_s, sync_s = _host_time(host, host_bytes_per_s, alone=not any(reads.n_layers for reads in gpus))
         launch_s += sync_s
     return DecodeTime(gpu_s, host_s, launch_s, bound_s)

@@ -51,7 +51,17 @@ def estimate_speed(
     if any(bytes_per_s is None for bytes_per_s in bandwidths):
         return None
     known = [float(bytes_per_s) for bytes_per_s in bandwidths if bytes_per_s is not None][: len(per_gpu)]
-    time = decode_time(per_gpu, known, host, machine.memory.bandwidth_bytes_per_s, model.shape.architecture)
+    cards = [efficiency.card_factor(gpu.architecture, gpu.backend) for gpu in gpus][: len(per_gpu)]
+    ram = machine.memory
+    time = decode_time(
+        per_gpu,
+        known,
+        host,
+        ram.bandwidth_bytes_per_s,
+        model.shape.architecture,
+        cards,
+        ram.peak_bandwidth_bytes_per_s,
+    )
     return None if time is None else _with_doubt(time, per_gpu, host, depth_tokens)
 
 

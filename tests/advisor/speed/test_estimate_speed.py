@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -18,10 +19,13 @@ from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.tensor_names import active_parameters
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.speed.bytes_read import PlaceReads, cache_bytes_read, decode_reads, reads_by_place
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.units import GB, GIB
 from llmfit.catalog.build import build_model
+from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.models import find_model
 
 MODELS = (
@@ -266,3 +270,28 @@ def test_layers_are_placed_as_for_memory_where_free_memory_is_not_known() -> Non
     launch = LaunchSettings(4096, devices=(0, 1))
     first, second = estimate_memory(found.shape, weights, launch, replace(computer, gpus=gpus)).gpus
     assert first.weights_bytes > 2 * second.weights_bytes
+
+
+def test_an_old_card_is_slower_than_its_bandwidth_says() -> None:
+    """A GTX 1080 Ti (484 GB/s) against a card of today's kind with the same bandwidth."""
+    model = build_model(find_model("Llama-3.1-8B"), "Q4_K_M")
+    old = simulate_machine(["GTX 1080 Ti"], "64GiB", None, None, lookup_gpu)
+    assert old.gpus[0].architecture == "Pascal"
+    like_the_rest = replace(old, gpus=(replace(old.gpus[0], architecture=None),))
+    speeds = []
+    for machine in (old, like_the_rest):
+        speed = judge(model, machine, Request()).speed
+        assert speed is not None
+        assert speed.decode_tok_s.high <= speed.bound_tok_s
+        speeds.append(speed.decode_tok_s.expected)
+    assert 0.4 < speeds[0] / speeds[1] < 0.75
+
+
+def test_a_measured_bandwidth_is_no_bound_where_the_peak_is_known() -> None:
+    model = build_model(find_model("Llama-3.1-8B"), "Q4_K_M")
+    measured = simulate_machine(["none"], "64GiB", "40", None, lookup_gpu)
+    peak = replace(measured, memory=replace(measured.memory, peak_bandwidth_bytes_per_s=64 * 10**9))
+    first, second = (judge(model, machine, Request()).speed for machine in (measured, peak))
+    assert first is not None and second is not None
+    assert second.bound_tok_s == pytest.approx(first.bound_tok_s * 64 / 40)
+    assert second.decode_tok_s.expected == first.decode_tok_s.expected
