@@ -18,7 +18,7 @@ Keys
   d          models on this disk        m       the machine from near
   y          copy the command           r       probe again (also F5)
   t          light or dark              g       top of the list (also Home)
-  ?          this page (also F1)        q       quit
+  ?          this page (also F1)        q       quit (on a page: back)
 
 The machine (m)
   up, down   choose a program           space   plan as if it were closed
