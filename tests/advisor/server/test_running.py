@@ -98,6 +98,8 @@ def test_a_signal_ends_a_server_that_hangs_and_its_children(
         env=surroundings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A test run in the background of a shell ignores Ctrl-C, and its children would, too.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     wait_for(lambda: len(started()) >= 2)
     process.send_signal(number)
