@@ -19,10 +19,10 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One summand. ``amount`` over ``rate`` is ``time_s`` where both are known.
+    """One summand. ``amount`` over ``rate_per_s`` is ``time_s`` where both are known.
 
     ``amount`` is bytes where ``unit`` is ``B``, floating-point operations where it is ``FLOP``, a count of
-    layers or hops where it is ``layers`` or ``hops``; ``rate`` is that a second.
+    layers or hops where it is ``layers`` or ``hops``; ``rate_per_s`` is that a second.
     """
 
     what: str
@@ -32,7 +32,7 @@ class Term:
     cause: Cause
     time_s: float
     amount: float | None = None
-    rate: float | None = None
+    rate_per_s: float | None = None
     unit: str = "B"
 
 
