@@ -1,73 +1,131 @@
-"""Decode as a sum of times: first form, with rough constants and the hard bound of bytes over bandwidth."""
+"""Decode as a sum of times: what one token reads on each device, what starting its kernels costs, the hops.
+
+The devices work one after the other (layer split): their times add up. Nothing is faster than bytes over peak
+bandwidth.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmfit.advisor.speed import efficiency
-from llmfit.advisor.speed.bytes_read import PlaceReads
+from llmfit.advisor.hardware.machine import Gpu
+from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.speed.card_class import CardClass, card_class
+from llmfit.advisor.speed.efficiency import FAMILY_FACTOR, HOP_S, TYPE_FACTOR
+from llmfit.advisor.speed.host import PLACE, Host, cache_bytes_per_s, host_terms
+from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role
+from llmfit.advisor.speed.terms import Cause, StepTime, Term
+
+PLAIN_CACHE = "f16"
+"""A quantised cache is not read faster: unpacking it costs what its size saves (8060S, RTX 4090, RX 9060 XT:
+same slope with q8_0 as with f16). Its time is that of f16; only the bound knows its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeTime:
-    """Seconds a token by cause. ``bound_s`` is bytes over peak bandwidth, device after device."""
+class Card:
+    """A GPU as decode sees it: its label, peak bandwidth and class."""
 
-    gpu_memory_s: float
-    host_memory_s: float
-    launch_s: float
-    bound_s: float
+    label: str
+    bytes_per_s: float
+    kind: CardClass
 
-    @property
-    def total_s(self) -> float:
-        return max(self.bound_s, self.gpu_memory_s + self.host_memory_s + self.launch_s)
-
-
-def decode_time(
-    gpus: Sequence[PlaceReads],
-    gpu_bytes_per_s: Sequence[float],
-    host: PlaceReads,
-    host_bytes_per_s: float | None,
-    architecture: str,
-    cards: Sequence[efficiency.CardFactor] = (),
-    host_peak_bytes_per_s: float | None = None,
-) -> DecodeTime | None:
-    """Time of one decode step; ``None`` where a bandwidth that matters is not known.
-
-    The devices work one after the other (layer split): their times add up. ``cards`` says how each GPU
-    differs from the constants, where it does. ``host_peak_bytes_per_s`` bounds the part in RAM where the
-    figure beside it is a measured one, which lies below the peak.
-    """
-    bound_s = gpu_s = launch_s = 0.0
-    factor = efficiency.KERNEL_FACTOR.get(architecture, 1.0)
-    alike = efficiency.CardFactor()
-    for position, (reads, bytes_per_s) in enumerate(zip(gpus, gpu_bytes_per_s, strict=True)):
-        card = cards[position] if cards else alike
-        bound_s += reads.total_bytes / bytes_per_s
-        gpu_s += (
-            reads.dense_bytes / efficiency.DENSE_WEIGHTS
-            + reads.expert_bytes / efficiency.EXPERT_WEIGHTS
-            + reads.cache_bytes / efficiency.KV_CACHE
-        ) / (bytes_per_s * card.bandwidth_factor)
-        launch_s += reads.n_layers * efficiency.LAYER_OVERHEAD_S * factor * card.layer_overhead_factor
-    launch_s += max(0, sum(1 for reads in gpus if reads.n_layers) - 1) * efficiency.EXTRA_GPU_S
-    host_s = 0.0
-    if host.total_bytes > 0:
-        if host_bytes_per_s is None:
+    @staticmethod
+    def of(gpu: Gpu, os: str) -> Card | None:
+        """``None`` where its bandwidth is not known."""
+        if gpu.bandwidth_bytes_per_s is None:
             return None
-        bound_s += host.total_bytes / max(host_bytes_per_s, host_peak_bytes_per_s or 0.0)
-        host_s, sync_s = _host_time(host, host_bytes_per_s, alone=not any(reads.n_layers for reads in gpus))
-        launch_s += sync_s
-    return DecodeTime(gpu_s, host_s, launch_s, bound_s)
+        return Card(f"GPU {gpu.index}", float(gpu.bandwidth_bytes_per_s), card_class(gpu, os))
 
 
-def _host_time(host: PlaceReads, bytes_per_s: float, alone: bool) -> tuple[float, float]:
-    """(seconds reading, seconds of synchronisation or compute) of the part on the CPU."""
-    if alone:
-        read_s = host.total_bytes / (bytes_per_s * efficiency.HOST_ONLY)
-        return read_s, host.n_parameters * efficiency.HOST_COMPUTE_S_PER_PARAMETER
-    read_s = (
-        (host.dense_bytes + host.cache_bytes) / efficiency.HOST_DENSE_WEIGHTS
-        + host.expert_bytes / efficiency.HOST_EXPERT_WEIGHTS
-    ) / bytes_per_s
-    return read_s, host.n_layers * efficiency.HOST_LAYER_SYNC_S
+@dataclass(frozen=True, slots=True)
+class _CacheRate:
+    """A place's cache, how fast it is read and how fast it could be at most."""
+
+    where: str
+    cause: Cause
+    reads: CacheReads
+    bytes_per_s: float
+    peak_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecodePlan:
+    """A step of one placement at any depth: made once, asked for every context.
+
+    ``fixed`` are the terms that do not depend on the depth, ``fixed_bound_s`` their bytes over peak bandwidth.
+    """
+
+    fixed: tuple[Term, ...]
+    fixed_s: float
+    fixed_bound_s: float
+    caches: tuple[_CacheRate, ...]
+
+    def step(self, depth_tokens: int, cache_type_k: str = "f16", cache_type_v: str = "f16") -> StepTime:
+        """The time of one token with ``depth_tokens`` in the cache, for one stream."""
+        bound_s = self.fixed_bound_s
+        terms = list(self.fixed)
+        for cache in self.caches:
+            n_bytes = cache.reads.n_bytes(depth_tokens, cache_type_k, cache_type_v)
+            plain = cache.reads.n_bytes(depth_tokens, PLAIN_CACHE, PLAIN_CACHE)
+            bound_s += n_bytes / cache.peak_bytes_per_s
+            if plain:
+                time_s = max(plain, n_bytes) / cache.bytes_per_s
+                rate = n_bytes / time_s
+                terms.append(Term("KV cache", cache.where, cache.cause, time_s, n_bytes, rate))
+        return StepTime(tuple(terms), bound_s)
+
+
+def plan_decode(
+    shape: ModelShape, reads: DecodeReads, cards: Sequence[Card], host: Host | None
+) -> DecodePlan | None:
+    """What a step costs by the constants of ``efficiency``; ``None`` where the RAM's bandwidth matters and is
+    not known. ``cards`` are those of ``reads.gpus`` in order."""
+    terms: list[Term] = []
+    caches: list[_CacheRate] = []
+    bound_s = 0.0
+    for place, card in zip(reads.gpus, cards, strict=True):
+        terms += _gpu_terms(shape, place, card)
+        bound_s += place.weight_bytes() / card.bytes_per_s
+        rate = card.bytes_per_s * card.kind.cache_share
+        caches.append(_CacheRate(card.label, Cause.GPU_MEMORY, place.cache, rate, card.bytes_per_s))
+    used = [card for place, card in zip(reads.gpus, cards, strict=True) if place.is_used]
+    terms += [
+        Term("hop", f"{first.label} to {then.label}", Cause.LAUNCH, HOP_S, 1, 1 / HOP_S, "hops")
+        for first, then in zip(used, used[1:], strict=False)
+    ]
+    if reads.host.is_used:
+        if host is None:
+            return None
+        alone = not used
+        terms += host_terms(reads.host, host, alone)
+        bound_s += reads.host.weight_bytes() / host.peak_bytes_per_s
+        rate = cache_bytes_per_s(host, alone)
+        caches.append(
+            _CacheRate(PLACE, Cause.SYSTEM_MEMORY, reads.host.cache, rate, host.peak_bytes_per_s)
+        )
+    fixed_s = sum(term.time_s for term in terms)
+    return DecodePlan(tuple(terms), fixed_s, bound_s, tuple(caches))
+
+
+def _gpu_terms(shape: ModelShape, reads: PlaceReads, card: Card) -> list[Term]:
+    """Weights by role, and what its layers cost besides reading."""
+    terms = []
+    kind = card.kind
+    for role in Role:
+        n_bytes = reads.weight_bytes(role)
+        if not n_bytes:
+            continue
+        share = kind.expert_share if role is Role.EXPERT else kind.dense_share
+        slow_bytes = sum(
+            read.n_bytes / TYPE_FACTOR.get(read.type_name, 1.0) for read in reads.weights if read.role is role
+        )
+        time_s = slow_bytes / (card.bytes_per_s * share)
+        terms.append(Term(role.value, card.label, Cause.GPU_MEMORY, time_s, n_bytes, n_bytes / time_s))
+    n_layers = reads.n_layers
+    if n_layers:
+        each_s = kind.layer_s * FAMILY_FACTOR.get(shape.architecture, 1.0)
+        terms.append(
+            Term("layers", card.label, Cause.LAUNCH, n_layers * each_s, n_layers, 1 / each_s, "layers")
+        )
+    return terms

@@ -26,10 +26,11 @@ HOST_LAYER_SYNC_S = 0.28e-3
 """A layer whose work is partly on the host."""
 HOST_COMPUTE_S_PER_PARAMETER = 1.4e-12
 """CPU only: 1.4 ms per billion parameters read."""
-EXTRA_GPU_S = 76e-6
+HOP_S = 76e-6
 """A hop to the next GPU."""
 
-KERNEL_FACTOR = {
+TYPE_FACTOR: Mapping[str, float] = {}
+FAMILY_FACTOR = {
     "qwen3next": 2.0, "qwen35": 2.0, "qwen35moe": 2.0, "kimi-linear": 2.0,
     "gemma2": 1.7, "gemma3": 1.7, "gemma4": 1.9, "gemma3n": 1.9, "mimo2": 1.9, "step35": 1.9,
     "deepseek2": 2.1, "deepseek32": 2.1, "glm-dsa": 2.1, "mistral4": 2.1,

@@ -10,36 +10,52 @@ import csv
 import gzip
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware.machine import Gpu, Machine
-from llmfit.advisor.hardware.simulate import simulate_machine
+from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
-from llmfit.advisor.memory.weights import WeightTable, weight_table
+from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
-from llmfit.catalog.build import build_model
-from llmfit.catalog.gpus import lookup_gpu
-from llmfit.catalog.models import CatalogModel, find_model, list_models
+from tests.bench.speed_names import (
+    Unusable,
+    cpu_machine,
+    file_type_of,
+    gpu_machine,
+    model_labelled,
+    model_named,
+    os_name,
+)
 
 DATA = Path(__file__).parents[1] / "data"
-SAME_PARAMETERS = 0.03
-"""llama-bench counts what lies in the file; the catalogue's count of the text part is this near."""
 SAME_FILE = 0.25
 """Another mix of the same name may be this much larger or smaller; what it reads is scaled by it."""
-_LLAMA_BENCH_FILE_TYPES = {" - Medium": "_M", " - Small": "_S", " - Large": "_L"}
-_ALIKE = {"mistral3": ("mistral3", "llama"), "llama": ("llama", "mistral3")}
+DEEP_TOKENS = 9000
+RIG_RAM_GB_PER_S = {
+    ("Quadro RTX 5000 16GB", "DDR5-4000 JEDEC"): "64.0",
+    ("Quadro RTX 5000 16GB", "DDR5-4800"): "76.8",
+    ("RTX 4070 Laptop", "64 GB (type not stated)"): "89.6",
+    ("Radeon AI PRO R9700", "126 GiB"): "89.6",
+    ("", "8GB DDR3L-1600"): "25.6",
+    ("", "12ch DDR5 460.8 GB/s"): "460.8",
+    ("", "DDR5 dual channel"): "83.2",
+}
+"""Peak of the RAM of the llama-bench rigs by card and what was printed of it: two channels where only the
+size was told. The first two and the last but one are told; the laptop's and the R9700's are assumed to be
+DDR5-5600, the last to be DDR5-5200 (the CPU's own rating)."""
+_TEST = re.compile(r"(tg|pp)(\d+)?(?: @ d(\d+))?$")
+_LAYERS_OF_EXPERTS = re.compile(r"ot: experts of (\d+) layers on CPU|^(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class SpeedRow:
-    """One measurement of decode speed and everything needed to estimate it.
+    """One measurement of one speed and everything needed to estimate it.
 
-    ``scale`` is the size of the measured file over the one that is laid out here. ``group`` is the class it
-    is scored in; ``user`` who measured it.
+    ``kind`` is ``decode`` or ``prefill``; ``prompt_tokens`` is the prompt whose prefill was timed. ``scale``
+    is the size of the measured file over the one that is laid out here. ``group`` is the class it is scored
+    in; ``device`` the cards' catalogue ids, whatever the backend; ``user`` who measured it. ``engine`` is
+    ``llamacpp``, ``ollama``, ``lmstudio`` or ``llama-bench``; ``timing`` what was timed.
     """
 
     source: str
@@ -49,189 +65,202 @@ class SpeedRow:
     weights: WeightTable
     machine: Machine
     settings: LaunchSettings
+    kind: str
     depth_tokens: int
+    prompt_tokens: int
     tok_s: float
     group: str
     scale: float = 1.0
+    engine: str = "llama-bench"
+    timing: str = "llama-bench"
+
+    @property
+    def on_gpus(self) -> bool:
+        """Everything is on the GPUs."""
+        return self.group not in ("dense offload", "MoE offload", "CPU only")
 
 
-class Unusable(Exception):
-    """Why a row is left out."""
-
-
-def read_rows(left_out: Counter[str]) -> Iterator[SpeedRow]:
-    """Every row of decode speed that can be asked about; ``left_out`` counts the reasons of the others."""
+def read_rows(left_out: Counter[str], kind: str = "decode") -> Iterator[SpeedRow]:
+    """Every row of one kind that can be asked about; ``left_out`` counts the reasons of the others."""
     for read, name in ((_measured, "speed_measured"), (_llama_bench, "speed_llama_bench")):
         with gzip.open(DATA / f"{name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
             for fields in csv.DictReader(file):
-                try:
-                    yield read(fields)
-                except Unusable as reason:
-                    left_out[str(reason)] += 1
+                yield from _usable(read, fields, kind, left_out)
 
 
-def _measured(fields: Mapping[str, str]) -> SpeedRow:
+def _usable(
+    read: Callable[[Mapping[str, str], str], SpeedRow],
+    fields: Mapping[str, str],
+    kind: str,
+    left_out: Counter[str],
+) -> Iterator[SpeedRow]:
+    try:
+        yield read(fields, kind)
+    except Unusable as reason:
+        left_out[str(reason)] += 1
+
+
+def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
     if fields["row_class"] != "clean" or fields["speculative"] == "True":
         raise Unusable("not clean")
-    entry = _entry(fields["model"])
-    placement = fields["placement"]
-    if placement not in ("full_gpu", "unified_gpu", "cpu"):
-        raise Unusable(f"placement {placement or 'not told'}")
-    count = int(float(fields["gpu_count"] or 1))
-    model, weights = _model(entry, fields["quant"])
-    ram_gb_s = fields["ddr_bw_theoretical"]
-    if placement == "cpu":
-        machine = _cpu_machine(ram_gb_s)
-    else:
-        machine = _gpu_machine((fields["gpu_name"],) * count, fields["gpu_bw"])
-    settings = _settings(machine, ALL_LAYERS if placement != "cpu" else 0)
+    if kind == "prefill" and (not fields["pp_tok_s"] or fields["timing_basis"] != "llama-bench"):
+        raise Unusable("prefill not measured by llama-bench")
+    model, weights = model_named(fields["model"], file_type_of(fields["quant"]))
+    machine = _measured_machine(fields)
+    settings = _measured_settings(fields, machine, model)
     depth = int(float(fields["depth"] or 0))
-    device = f"{count}x {fields['gpu_name']}" if count > 1 else fields["gpu_name"]
-    if placement == "cpu":
-        device = f"CPU {fields['cpu']}"
     return SpeedRow(
         source="measured",
-        device=device,
-        user=fields["user"] or device,
+        device=_device(machine, fields["cpu"]),
+        user=fields["user"] or fields["source_id"].rpartition(":")[0] or fields["gpu_name"],
         model=model,
         weights=weights,
         machine=machine,
         settings=settings,
-        depth_tokens=depth,
-        tok_s=float(fields["tg_tok_s"]),
-        group=_group(machine, model, depth, placement == "cpu"),
+        kind=kind,
+        depth_tokens=depth if kind == "decode" else 0,
+        prompt_tokens=int(float(fields["prompt_tokens"] or 0)),
+        tok_s=float(fields["tg_tok_s" if kind == "decode" else "pp_tok_s"]),
+        group=_group(machine, model, depth, settings),
+        engine=fields["engine"],
+        timing=fields["timing_basis"],
     )
 
 
-def _llama_bench(fields: Mapping[str, str]) -> SpeedRow:
+def _measured_machine(fields: Mapping[str, str]) -> Machine:
+    ram, os = fields["ddr_bw_theoretical"], os_name(fields["os"])
+    if fields["placement"] == "cpu":
+        return cpu_machine(ram, os)
+    count = int(float(fields["gpu_count"] or 1))
+    return gpu_machine((fields["gpu_name"],) * count, fields["gpu_bw"], fields["backend"], ram, os)
+
+
+def _measured_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:
+    placement = fields["placement"]
+    if placement == "cpu":
+        return _settings(machine, 0)
+    cache_type = {"q8_0": "q8_0", "q4_0": "q4_0"}.get(fields["kv_cache_type"], "f16")
+    if placement in ("full_gpu", "unified_gpu", "igpu"):
+        return _settings(machine, ALL_LAYERS, cache_type=cache_type)
+    if placement == "partial" and "overflow" in fields["notes"]:
+        raise Unusable("spilled over by the driver")
+    n_cpu_moe, layers = fields["n_cpu_moe"], fields["ngl"]
+    if placement == "partial" and (n_cpu_moe or layers):
+        if machine.memory.bandwidth_bytes_per_s is None:
+            raise Unusable("RAM bandwidth not known")
+        return _settings(
+            machine, int(float(layers or ALL_LAYERS)), int(float(n_cpu_moe or 0)), cache_type=cache_type
+        )
+    if placement == "igpu_partial" and fields["gpu_layer_frac"]:
+        n_layers = round(float(fields["gpu_layer_frac"]) * (model.shape.n_layer + 1))
+        return _settings(machine, n_layers, cache_type=cache_type)
+    raise Unusable(f"placement {placement or 'not told'}")
+
+
+def _llama_bench(fields: Mapping[str, str], kind: str) -> SpeedRow:
     if fields["flag"]:
         raise Unusable("flagged")
-    if not fields["test"].startswith("tg"):
-        raise Unusable("prefill")
-    if fields["placement"] not in ("gpu", "multi-gpu"):
-        raise Unusable(f"placement {fields['placement']}")
+    test = _TEST.match(fields["test"])
+    if test is None or (test[1] == "tg") != (kind == "decode"):
+        raise Unusable("another test")
     if fields["split_mode_ts"] == "sm=tensor":
         raise Unusable("tensor split")
-    entry = _entry_of(fields["model"], float(fields["params_b"] or 0))
-    model, weights = _model(entry, _file_type(fields["quant"]))
-    names = [name.strip() for name in re.sub(r"\([^)]*\)", "", fields["gpu_name"]).split("+")]
-    if len(names) == 1 and fields["placement"] == "multi-gpu":
-        if not fields["gpu_count"].isdigit():
-            raise Unusable("number of cards not told")
-        names *= int(fields["gpu_count"])
-    machine = _gpu_machine(tuple(names), "", fields["backend"].lower())
+    quant = file_type_of(fields["quant"])
+    model, weights = model_labelled(fields["model"], float(fields["params_b"] or 0), quant)
+    machine = _llama_bench_machine(fields)
     depth = int(float(fields["depth"] or 0))
     size_bytes = float(fields["model_size_gib"] or 0) * 2**30
     scale = size_bytes / sum(tensor.n_bytes for tensor in model.tensors)
     if abs(scale - 1) > SAME_FILE:
         raise Unusable("file of another size")
+    settings = _llama_bench_settings(fields, machine, model)
     return SpeedRow(
         source="llama-bench",
-        device=f"{fields['gpu_name']} {fields['backend']}",
+        device=_device(machine, fields["cpu"]),
         user=fields["source_url"],
         model=model,
         weights=weights,
         machine=machine,
-        settings=_settings(machine, ALL_LAYERS),
+        settings=settings,
+        kind=kind,
         depth_tokens=depth,
+        prompt_tokens=int(test[2] or 512) if kind == "prefill" else 0,
         tok_s=float(fields["tok_s"]),
-        group=_group(machine, model, depth, False),
+        group=_group(machine, model, depth, settings),
         scale=scale,
     )
 
 
-def _group(machine: Machine, model: Model, depth_tokens: int, on_cpu: bool) -> str:
-    if on_cpu:
+def _llama_bench_machine(fields: Mapping[str, str]) -> Machine:
+    ram = RIG_RAM_GB_PER_S.get((fields["gpu_name"], fields["ram"]), "")
+    if fields["placement"] == "cpu":
+        return cpu_machine(ram, "")
+    names = [name.strip() for name in re.sub(r"\([^)]*\)", "", fields["gpu_name"]).split("+")]
+    if len(names) == 1 and fields["placement"] == "multi-gpu":
+        if not fields["gpu_count"].isdigit():
+            raise Unusable("number of cards not told")
+        names *= int(fields["gpu_count"])
+    return gpu_machine(tuple(names), "", fields["backend"].lower(), ram, "")
+
+
+def _llama_bench_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:
+    placement = fields["placement"]
+    ubatch = int(float(fields["n_ubatch"] or 512))
+    flash = fields["fa"] != "0"
+    if placement in ("gpu", "multi-gpu"):
+        return _settings(machine, ALL_LAYERS, ubatch=ubatch, flash_attn=flash)
+    if placement == "cpu":
+        return _settings(machine, 0, ubatch=ubatch)
+    layers = int(float(fields["ngl"] or ALL_LAYERS))
+    if placement not in ("partial", "moe-offload"):
+        raise Unusable(f"placement {placement}")
+    if machine.memory.bandwidth_bytes_per_s is None:
+        raise Unusable("RAM bandwidth not known")
+    told = _LAYERS_OF_EXPERTS.search(fields["n_cpu_moe_ot"])
+    if placement == "moe-offload" and told is None:
+        raise Unusable("experts placed by a pattern")
+    n_cpu_moe = int(told[1] or told[2]) if told else 0
+    return _settings(machine, layers, n_cpu_moe, ubatch=ubatch, flash_attn=flash)
+
+
+def _settings(
+    machine: Machine,
+    gpu_layers: int,
+    n_cpu_moe: int = 0,
+    *,
+    ubatch: int = 512,
+    flash_attn: bool = True,
+    cache_type: str = "f16",
+) -> LaunchSettings:
+    devices = tuple(gpu.index for gpu in machine.gpus) if gpu_layers else ()
+    return LaunchSettings(
+        context_tokens=4096,
+        devices=devices,
+        gpu_layers=gpu_layers,
+        n_cpu_moe=n_cpu_moe,
+        batch=max(2048, ubatch),
+        ubatch=ubatch,
+        flash_attn=flash_attn,
+        cache_type_k=cache_type,
+        cache_type_v=cache_type,
+    )
+
+
+def _device(machine: Machine, cpu: str) -> str:
+    return " + ".join(gpu.catalog_id or gpu.name for gpu in machine.gpus) or f"CPU {cpu}"
+
+
+def _group(machine: Machine, model: Model, depth_tokens: int, settings: LaunchSettings) -> str:
+    if not settings.devices:
         return "CPU only"
+    if settings.n_cpu_moe or settings.gpu_layers <= model.shape.n_layer:
+        return "MoE offload" if model.shape.n_expert else "dense offload"
     if machine.gpus[0].vendor == "apple":
         return "Apple"
     if machine.gpus[0].catalog_id == "nvidia-gb10":
         return "GB10"
     if len(machine.gpus) > 1:
         return "several GPUs"
-    if depth_tokens > 9000:
+    if depth_tokens > DEEP_TOKENS:
         return "depth over 9K"
     return "MoE on one GPU" if model.shape.n_expert else "dense on one GPU"
-
-
-def _settings(machine: Machine, gpu_layers: int) -> LaunchSettings:
-    devices = tuple(gpu.index for gpu in machine.gpus) if gpu_layers else ()
-    return LaunchSettings(context_tokens=4096, devices=devices, gpu_layers=gpu_layers)
-
-
-@cache
-def _entry(name: str) -> CatalogModel:
-    for spelling in (name, name.split("/")[-1]):
-        try:
-            return find_model(spelling)
-        except LlmfitError:
-            continue
-    raise Unusable("model not in the catalogue")
-
-
-@cache
-def _entry_of(label: str, billions: float) -> CatalogModel:
-    """The catalogue's model behind llama-bench's label (``qwen35moe 35B.A3B Q4_K - Medium``)."""
-    architecture = label.split()[0]
-    near = [
-        (abs(entry.parameters.text / 1e9 / billions - 1), entry)
-        for entry in list_models()
-        if billions and entry.architecture in _ALIKE.get(architecture, (architecture,))
-    ]
-    best = min(near, key=lambda one: one[0], default=None)
-    if best is None or best[0] > SAME_PARAMETERS:
-        raise Unusable("model not in the catalogue")
-    return best[1]
-
-
-def _file_type(text: str) -> str:
-    for words, letters in _LLAMA_BENCH_FILE_TYPES.items():
-        text = text.replace(words, letters)
-    text = text.split(" ")[0]
-    return "MXFP4_MOE" if text == "MXFP4" else text
-
-
-@cache
-def _model(entry: CatalogModel, quant: str) -> tuple[Model, WeightTable]:
-    try:
-        model = build_model(entry, quant)
-    except LlmfitError:
-        raise Unusable("file type or model not modelled") from None
-    return model, weight_table(model.shape, model.tensors)
-
-
-@cache
-def _gpu_machine(names: tuple[str, ...], gb_per_s: str, backend: str = "") -> Machine:
-    """``gb_per_s``: the peak that the collector states, where the name leaves it open (laptops, variants)."""
-    machine = _simulated(names, None) or _simulated(names, "128GiB")
-    if machine is None:
-        raise Unusable("card not in the catalogue")
-    gpus = tuple(_as_measured(gpu, gb_per_s, backend) for gpu in machine.gpus)
-    return replace(machine, gpus=gpus)
-
-
-def _simulated(names: tuple[str, ...], ram: str | None) -> Machine | None:
-    """An integrated GPU needs the size of its RAM, a chip sold with its memory may not be given another."""
-    try:
-        return simulate_machine(list(names), ram, None, None, lookup_gpu)
-    except LlmfitError:
-        return None
-
-
-def _as_measured(gpu: Gpu, gb_per_s: str, backend: str) -> Gpu:
-    for name in ("vulkan", "rocm", "cuda", "sycl", "metal"):
-        if name in backend:
-            gpu = replace(gpu, backend=name)
-            break
-    if gpu.bandwidth_bytes_per_s is None and gb_per_s:
-        gpu = replace(gpu, bandwidth_bytes_per_s=round(float(gb_per_s) * 1e9))
-    if gpu.bandwidth_bytes_per_s is None:
-        raise Unusable("bandwidth not known")
-    return gpu
-
-
-@cache
-def _cpu_machine(ram_gb_per_s: str) -> Machine:
-    if not ram_gb_per_s:
-        raise Unusable("RAM bandwidth not known")
-    return simulate_machine(["none"], "64GiB", str(float(ram_gb_per_s)), None, lookup_gpu)
