@@ -1,0 +1,352 @@
+"""What measurements of one machine say about its terms: a robust fit of few factors, each held near 1.
+
+A predicted time is a sum of terms; a calibration multiplies each by the factors that apply to it. One factor
+for the GPU's memory, one for launches, one for the RAM …, and small ones for experts, the KV cache, a file
+type or a family of models, because a card's kernels for one of them are better or worse than the constants
+say. Every factor has a prior: as far as machines of one class differ (``PriorSpread``). One run moves them
+little and mostly together, several runs tell them apart, and a cause that was never measured stays as it is.
+
+The fit is the maximum of the posterior in the logarithms: residuals of log(time) with Student-t noise, by
+iteratively reweighted Gauss-Newton steps (Gelman et al., Bayesian Data Analysis, 3rd ed., chapters 13, 17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import exp, isfinite, log, sqrt
+from types import MappingProxyType
+
+from llmfit.advisor.speed.least_squares import Matrix, inverse, solve
+from llmfit.advisor.speed.terms import Cause, StepTime, Term
+
+DECODE = "decode"
+PREFILL = "prefill"
+REPEAT_NOISE_SHARE = 0.04
+"""One user repeats a measurement within 3.8 % (median of the repeated rows in tests/data/speed_*.csv.gz)."""
+STUDENT_T_FREEDOM = 4.0
+"""Of the noise: a residual of several times REPEAT_NOISE_SHARE counts little, and less the larger it is."""
+MIN_FACTOR = 0.4
+MAX_FACTOR = 2.5
+"""No term is scaled beyond: a machine that is further off is not what it is taken for."""
+MAX_ROUNDS = 60
+CONVERGED = 1e-6
+MAX_STEP = 0.5
+"""Of one round, in the logarithm."""
+UNEXPLAINED_SHARE = 0.06
+OWN_ROWS = 5.0
+"""The class's unexplained spread counts like so many rows of this machine."""
+
+Knob = tuple[str, str]
+"""A factor: its scope (a field of PriorSpread without ``_share``), and of which file type or family."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorSpread:
+    """How far machines of one class differ, as standard deviations of log(time), and what stays unexplained.
+
+    Found from tests/data/speed_*.csv.gz by tests/bench/calibration_accuracy.py: five rows of an installation
+    predict its other rows best about here, and twice or half of any value costs little.
+    """
+
+    gpu_memory_share: float = 0.12
+    experts_share: float = 0.2
+    """Of experts beyond ``gpu_memory_share``: how well a card reads scattered matrices."""
+    kv_cache_share: float = 0.3
+    """Of the cache beyond ``gpu_memory_share``: the attention kernels."""
+    file_type_share: float = 0.1
+    """Of the weights of one file type."""
+    launch_share: float = 0.4
+    family_share: float = 0.2
+    """Of the launches of one architecture."""
+    system_memory_share: float = 0.3
+    system_file_type_share: float = 0.2
+    """Of the weights of one file type that the CPU reads."""
+    system_launch_share: float = 0.4
+    system_compute_share: float = 0.3
+    prefill_share: float = 0.25
+    prefill_pcie_share: float = 0.25
+    prefill_file_type_share: float = 0.1
+    prefill_family_share: float = 0.15
+    unexplained_share: float = UNEXPLAINED_SHARE
+    """Between rows of one installation whose factors are all known."""
+
+    def of(self, knob: Knob) -> float:
+        """Standard deviation of the logarithm of one factor."""
+        value: float = getattr(self, f"{knob[0]}_share")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a step is a step of, as far as it has factors of its own.
+
+    ``kind`` is DECODE (a step is one token) or PREFILL (the whole prompt); ``family`` the architecture.
+    """
+
+    kind: str = DECODE
+    file_type: str = ""
+    family: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A predicted step, uncalibrated, and how long it took."""
+
+    step: StepTime
+    measured_s: float
+    subject: Subject = Subject()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Factors of one machine's terms and how sure they are.
+
+    ``knobs`` were fitted; ``covariance`` is of their logarithms, in the same order. Those not fitted are 1,
+    with the doubt of ``spread``. ``residual_share`` is the robust spread of log(time) that the fit leaves,
+    shrunk towards that of the class.
+    """
+
+    knobs: tuple[Knob, ...] = ()
+    log_factors: tuple[float, ...] = ()
+    covariance: Matrix = ()
+    residual_share: float = UNEXPLAINED_SHARE
+    n_used: int = 0
+    n_effective: float = 0.0
+    """Parameters that the observations decided rather than the prior."""
+    spread: PriorSpread = PriorSpread()
+    _by_knob: Mapping[Knob, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_knob", MappingProxyType({k: i for i, k in enumerate(self.knobs)}))
+
+    def factor(self, knob: Knob) -> float:
+        """What times of this scope are multiplied by; 1 where nothing was measured of it."""
+        position = self._by_knob.get(knob)
+        return 1.0 if position is None else exp(self.log_factors[position])
+
+    def factor_of(self, term: Term, subject: Subject) -> float:
+        """What one term is multiplied by: MIN_FACTOR to MAX_FACTOR."""
+        known = self._by_knob
+        total = sum(
+            self.log_factors[known[knob]]
+            for knob in knobs_of(term.cause, term.what, term.where, subject)
+            if knob in known
+        )
+        return _bounded(total)
+
+    def doubt_share(self, step: StepTime, subject: Subject) -> float:
+        """Standard deviation of log(measured / applied) that is to be expected of an uncalibrated ``step``.
+
+        Of the factors, as far as the step depends on them, of those never measured, and of what stays
+        unexplained.
+        """
+        slopes = _slopes(self._scaled(step, subject))
+        variance = self.residual_share**2
+        fitted = [(self._by_knob[knob], slope) for knob, slope in slopes.items() if knob in self._by_knob]
+        for i, one in fitted:
+            variance += sum(one * other * self.covariance[i][j] for j, other in fitted)
+        for knob, slope in slopes.items():
+            if knob not in self._by_knob:
+                variance += (slope * self.spread.of(knob)) ** 2
+        return sqrt(variance)
+
+    def _scaled(self, step: StepTime, subject: Subject) -> list[tuple[float, tuple[Knob, ...]]]:
+        return [
+            (
+                term.time_s * self.factor_of(term, subject),
+                knobs_of(term.cause, term.what, term.where, subject),
+            )
+            for term in step.terms
+        ]
+
+
+def apply(step: StepTime, calibration: Calibration, subject: Subject = Subject()) -> StepTime:
+    """``step`` with every term scaled, its rate with it. The bound stays: nothing goes below it."""
+    return StepTime(
+        tuple(_scaled_term(term, calibration.factor_of(term, subject)) for term in step.terms), step.bound_s
+    )
+
+
+def fit_calibration(
+    observations: Sequence[Observation],
+    spread: PriorSpread = PriorSpread(),
+) -> Calibration:
+    """The factors that explain the observations best and stray least.
+
+    Observations that repeat one configuration should be one: see ``measurement.of_one_configuration``. One
+    whose terms or measured time are not above 0 raises ValueError.
+    """
+    rows = [_Row.of(one) for one in observations]
+    knobs = tuple(dict.fromkeys(knob for row in rows for _, mine in row.parts for knob in mine))
+    if not knobs:
+        return Calibration(spread=spread, residual_share=spread.unexplained_share)
+    precisions = [1 / spread.of(knob) ** 2 for knob in knobs]
+    logs = _most_probable(rows, knobs, precisions)
+    equations = _equations(rows, knobs, logs, precisions)
+    covariance = inverse(equations.matrix)
+    n_effective = sum(
+        row.weight * one * other * covariance[i][j]
+        for row in equations.rows
+        for i, one in row.slopes.items()
+        for j, other in row.slopes.items()
+    )
+    residuals = [row.residual for row in equations.rows]
+    return Calibration(
+        knobs=knobs,
+        log_factors=tuple(logs),
+        covariance=covariance,
+        residual_share=_residual_share(residuals, n_effective, spread.unexplained_share),
+        n_used=len(rows),
+        n_effective=n_effective,
+        spread=spread,
+    )
+
+
+# ---------------------------------------------------------------- which factor scales what
+
+
+@lru_cache(maxsize=8192)
+def knobs_of(cause: Cause, what: str, where: str, subject: Subject) -> tuple[Knob, ...]:
+    """The factors of a term, by what it waits for and where."""
+    if subject.kind == PREFILL:
+        return _prefill_knobs(cause, subject)
+    if not where.startswith("GPU"):
+        return _host_knobs(cause, what, subject)
+    if cause is Cause.LAUNCH:
+        launch: Knob = ("launch", "")
+        return (launch,) if what == "hop" else (launch, ("family", subject.family))
+    memory: Knob = ("gpu_memory", "")
+    if what == "KV cache":
+        return memory, ("kv_cache", "")
+    weights: Knob = ("file_type", subject.file_type)
+    return (memory, ("experts", ""), weights) if what == "experts" else (memory, weights)
+
+
+def _host_knobs(cause: Cause, what: str, subject: Subject) -> tuple[Knob, ...]:
+    if cause is Cause.LAUNCH:
+        return (("system_launch", ""),)
+    if cause is Cause.COMPUTE:
+        return (("system_compute", ""),)
+    if what == "KV cache":
+        return (("system_memory", ""),)
+    return ("system_memory", ""), ("system_file_type", subject.file_type)
+
+
+def _prefill_knobs(cause: Cause, subject: Subject) -> tuple[Knob, ...]:
+    if cause is Cause.PCIE:
+        return (("prefill_pcie", ""),)
+    own = (("prefill_file_type", subject.file_type), ("prefill_family", subject.family))
+    return ("prefill", ""), *own
+
+
+# ---------------------------------------------------------------- the fit
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An observation: seconds that share their factors, together."""
+
+    log_measured: float
+    parts: tuple[tuple[float, tuple[Knob, ...]], ...]
+
+    @staticmethod
+    def of(observation: Observation) -> _Row:
+        """Raises ValueError where there is no logarithm of it."""
+        sums: dict[tuple[Knob, ...], float] = {}
+        for term in observation.step.terms:
+            mine = knobs_of(term.cause, term.what, term.where, observation.subject)
+            sums[mine] = sums.get(mine, 0.0) + term.time_s
+        parts = tuple((time_s, mine) for mine, time_s in sums.items() if time_s > 0)
+        if not parts or not isfinite(observation.measured_s) or observation.measured_s <= 0:
+            raise ValueError("an observation needs a predicted and a measured time above 0")
+        return _Row(log(observation.measured_s), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """A row at the present factors: d log(predicted) / d log(factor) by position, residual and weight."""
+
+    slopes: Mapping[int, float]
+    residual: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Equations:
+    """Of one Gauss-Newton step: ``matrix`` × step = ``right``."""
+
+    matrix: Matrix
+    right: list[float]
+    rows: tuple[_Linear, ...]
+
+
+def _most_probable(rows: Sequence[_Row], knobs: Sequence[Knob], precisions: Sequence[float]) -> list[float]:
+    """The logarithms of the factors, by steps until they move no more."""
+    limits = (log(MIN_FACTOR), log(MAX_FACTOR))
+    logs = [0.0] * len(knobs)
+    for _ in range(MAX_ROUNDS):
+        equations = _equations(rows, knobs, logs, precisions)
+        steps = [max(-MAX_STEP, min(MAX_STEP, step)) for step in solve(equations.matrix, equations.right)]
+        new = [max(limits[0], min(limits[1], old + step)) for old, step in zip(logs, steps, strict=True)]
+        moved = max(abs(one - other) for one, other in zip(logs, new, strict=True))
+        logs = new
+        if moved < CONVERGED:
+            break
+    return logs
+
+
+def _equations(
+    rows: Sequence[_Row], knobs: Sequence[Knob], logs: Sequence[float], precisions: Sequence[float]
+) -> _Equations:
+    position = {knob: i for i, knob in enumerate(knobs)}
+    matrix = [[precisions[i] if i == j else 0.0 for j in range(len(knobs))] for i in range(len(knobs))]
+    right = [-precision * value for precision, value in zip(precisions, logs, strict=True)]
+    linear = tuple(_linear(row, position, logs) for row in rows)
+    for row in linear:
+        for i, slope in row.slopes.items():
+            right[i] += row.weight * slope * row.residual
+            for j, other in row.slopes.items():
+                matrix[i][j] += row.weight * slope * other
+    return _Equations(tuple(map(tuple, matrix)), right, linear)
+
+
+def _linear(row: _Row, position: Mapping[Knob, int], logs: Sequence[float]) -> _Linear:
+    scaled = [(time_s * _bounded(sum(logs[position[k]] for k in mine)), mine) for time_s, mine in row.parts]
+    residual = row.log_measured - log(sum(time_s for time_s, _ in scaled))
+    slopes = {position[knob]: slope for knob, slope in _slopes(scaled).items()}
+    return _Linear(slopes, residual, _weight(residual))
+
+
+def _weight(residual: float) -> float:
+    """Of a row, in units of the prior's precisions: Student-t noise as reweighted normal noise."""
+    in_noise = residual / REPEAT_NOISE_SHARE
+    return (STUDENT_T_FREEDOM + 1) / (STUDENT_T_FREEDOM + in_noise**2) / REPEAT_NOISE_SHARE**2
+
+
+def _slopes(scaled: Iterable[tuple[float, tuple[Knob, ...]]]) -> dict[Knob, float]:
+    """By how much the logarithm of the sum changes with that of each factor: the share it scales."""
+    shares: dict[Knob, float] = {}
+    total = 0.0
+    for time_s, mine in scaled:
+        total += time_s
+        for knob in mine:
+            shares[knob] = shares.get(knob, 0.0) + time_s
+    return {knob: share / total for knob, share in shares.items()} if total > 0 else {}
+
+
+def _residual_share(residuals: Sequence[float], n_effective: float, class_share: float) -> float:
+    """Spread of the residuals, each cut at three times the class's, with the class's as OWN_ROWS rows."""
+    squares = sum(min(abs(one), 3 * class_share) ** 2 for one in residuals)
+    freedom = max(0.0, len(residuals) - n_effective)
+    return sqrt((squares + OWN_ROWS * class_share**2) / (freedom + OWN_ROWS))
+
+
+def _bounded(log_factor: float) -> float:
+    return max(MIN_FACTOR, min(MAX_FACTOR, exp(log_factor)))
+
+
+def _scaled_term(term: Term, factor: float) -> Term:
+    rate = None if term.rate_per_s is None else term.rate_per_s / factor
+    return Term(term.what, term.where, term.cause, term.time_s * factor, term.amount, rate, term.unit)
