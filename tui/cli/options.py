@@ -101,6 +101,9 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     catalog = commands.add_parser("catalog", help="lists, shows and adds models")
     _add_catalog_actions(catalog)
 
+    calibration = commands.add_parser("calibration", help="speeds measured here, and what they changed")
+    _add_calibration_actions(calibration)
+
 
 def add_machine_options(parser: argparse.ArgumentParser, gpu_name: str = "gpu") -> None:
     group = parser.add_argument_group("machine (default: this one, probed now)")
@@ -192,6 +195,22 @@ def _add_catalog_actions(catalog: argparse.ArgumentParser) -> None:
     add.add_argument("--force", action="store_true", help="replace an entry of the same id")
     _add_json(add)
     _add_json(catalog)
+
+
+def _add_calibration_actions(calibration: argparse.ArgumentParser) -> None:
+    add_machine_options(calibration)
+    calibration.add_argument("--all", action="store_true", help="of every machine, not of this one alone")
+    _add_json(calibration)
+    actions = calibration.add_subparsers(dest="action", metavar="add|forget", parser_class=Parser)
+    add = actions.add_parser("add", help="add what llama-bench -o json (or jsonl) printed")
+    add.add_argument("file", metavar="FILE|-")
+    add_machine_options(add)
+    _add_json(add)
+    forget = actions.add_parser("forget", help="delete measurements by number, or all")
+    forget.add_argument("ids", metavar="ID", nargs="*", type=_count)
+    forget.add_argument("--all", dest="forget_all", action="store_true", help="of every machine; needs --yes")
+    forget.add_argument("--yes", action="store_true", help="delete without asking")
+    _add_json(forget)
 
 
 def _count(text: str) -> int:

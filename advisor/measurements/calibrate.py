@@ -1,0 +1,93 @@
+"""From the measurements that are kept to the calibration of one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.measurements.store import Kept, MeasurementStore
+from llmfit.advisor.speed.calibration import PREFILL, Calibration, Observation, Subject, fit_calibration
+from llmfit.advisor.speed.measurement import (
+    Measurement,
+    machine_key,
+    of_one_configuration,
+    planned_backend,
+    usual_threads,
+    why_not_used,
+)
+from llmfit.advisor.speed.terms import StepTime
+
+MAX_FITTED = 300
+"""The newest so many of a machine are used: a fit takes milliseconds, and drivers change."""
+
+StepOf = Callable[[Measurement], StepTime | str]
+"""The uncalibrated step of a measurement (one token, or the whole prompt), or a clause why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A measurement with what the formula says of it, and why it is not used, if it is not."""
+
+    kept: Kept
+    step: StepTime | None
+    why_not: str | None
+
+    @property
+    def measurement(self) -> Measurement:
+        return self.kept.measurement
+
+
+def judge_measurements(machine: Machine, kept: Iterable[Kept], step_of: StepOf) -> tuple[Judged, ...]:
+    """Each of them, used on this machine or not."""
+    key = machine_key(machine)
+    return tuple(_judged(one, machine, key, step_of) for one in kept)
+
+
+def fit_judged(judged: Sequence[Judged]) -> Calibration | None:
+    """The calibration that those which are used give; ``None`` without any."""
+    used = [(one.measurement, one.step) for one in judged if one.why_not is None and one.step is not None]
+    steps = {id(measurement): step for measurement, step in used}
+    observations = [
+        Observation(steps[id(group[-1])], median(one.measured_s for one in group), subject_of(group[-1]))
+        for group in of_one_configuration([measurement for measurement, _ in used[-MAX_FITTED:]])
+    ]
+    return fit_calibration(observations) if observations else None
+
+
+def calibration_for(machine: Machine, store: MeasurementStore, step_of: StepOf) -> Calibration | None:
+    """What is kept of this machine, fitted; ``None`` where nothing usable is. Raises LlmfitError where the
+    file cannot be read."""
+    if not store.exists:
+        return None
+    return fit_judged(judge_measurements(machine, store.all(machine_key(machine))[-MAX_FITTED:], step_of))
+
+
+def subject_of(measurement: Measurement) -> Subject:
+    return Subject(measurement.kind, measurement.quantization, measurement.family)
+
+
+def _judged(kept: Kept, machine: Machine, key: str, step_of: StepOf) -> Judged:
+    one = kept.measurement
+    why = _why_not_of_here(one, machine, key) or why_not_used(one, None)
+    if why is not None:
+        return Judged(kept, None, why)
+    step = step_of(one)
+    if isinstance(step, str):
+        return Judged(kept, None, step)
+    if not any(term.time_s > 0 for term in step.terms):
+        return Judged(kept, None, "nothing of it is estimated")
+    on_cpu = any(not term.where.startswith("GPU") for term in step.terms)
+    steps_per_s = 1 / step.bound_s if step.bound_s > 0 else None
+    bound = steps_per_s and steps_per_s * (one.prompt_tokens if one.kind == PREFILL else 1)
+    return Judged(kept, step, why_not_used(one, bound, usual_threads(machine) if on_cpu else None))
+
+
+def _why_not_of_here(one: Measurement, machine: Machine, key: str) -> str | None:
+    if one.machine_key != key:
+        return "of another machine, or of this one before its parts changed"
+    planned = planned_backend(machine, one.settings)
+    if one.backend != planned:
+        return f"through {one.backend}; {planned} is planned here"
+    return None
