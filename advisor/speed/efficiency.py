@@ -15,17 +15,8 @@ DENSE_WEIGHTS = 0.89
 EXPERT_WEIGHTS = 0.61
 """The same for routed experts: scattered reads."""
 KV_CACHE = 0.73
-HOST_DENSE_WEIGHTS = 0.42
-"""Share of the RAM's peak bandwidth that the CPU reads dense layers with, beside a GPU."""
-HOST_EXPERT_WEIGHTS = 0.61
-HOST_ONLY = 0.45
-"""Share of the RAM's peak with everything on the CPU (0.3 to 0.6 seen)."""
 LAYER_OVERHEAD_S = 56e-6
 """Launch and synchronisation a layer and token on a GPU."""
-HOST_LAYER_SYNC_S = 0.28e-3
-"""A layer whose work is partly on the host."""
-HOST_COMPUTE_S_PER_PARAMETER = 1.4e-12
-"""CPU only: 1.4 ms per billion parameters read."""
 HOP_S = 76e-6
 """A hop to the next GPU."""
 
@@ -71,5 +62,3 @@ def card_factor(architecture: str | None, backend: str) -> CardFactor:
 DENSE_RANGE = (0.80, 1.15)
 """Low and high as factors of the expected speed, everything on known GPUs."""
 EXPERT_RANGE = (0.65, 1.30)
-OFFLOAD_RANGE = (0.55, 1.45)
-HOST_ONLY_RANGE = (0.55, 1.5)

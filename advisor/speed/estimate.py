@@ -11,7 +11,7 @@ from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed import efficiency
 from llmfit.advisor.speed.decode import Card, plan_decode
-from llmfit.advisor.speed.host import Host
+from llmfit.advisor.speed.host import Host, host_range
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 
 
@@ -69,8 +69,7 @@ def estimate_speed(
 
 def _range(reads: DecodeReads) -> tuple[float, float]:
     if reads.host.is_used:
-        on_gpu = any(place.n_layers for place in reads.gpus)
-        return efficiency.OFFLOAD_RANGE if on_gpu else efficiency.HOST_ONLY_RANGE
+        return host_range(reads)
     if any(place.n_expert_layers for place in reads.gpus):
         return efficiency.EXPERT_RANGE
     return efficiency.DENSE_RANGE

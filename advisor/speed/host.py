@@ -1,63 +1,154 @@
-"""The part of a decode step that the CPU does: rough constants, with the evidence beside them."""
+"""The part of a decode step that the CPU does: weights in RAM are read, multiplied, and waited for.
+
+A CPU reads and multiplies at the same time, but neither hides the other wholly: matrices of one type take the
+root of the sum of the squares of both times. Simple types are bound by the RAM, those with lookup tables by
+the arithmetic, small CPUs and old ones, too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import hypot
 
-from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.speed import efficiency
-from llmfit.advisor.speed.reads import PlaceReads, Role
+from llmfit.advisor.hardware.machine import Cpu, Machine, Memory
+from llmfit.advisor.speed.host_constants import (
+    CPU_ONLY_RANGE,
+    EXPERTS_IN_RAM_RANGE,
+    FLOAT,
+    HOST,
+    I_QUANT,
+    LAYERS_IN_RAM_RANGE,
+    TYPE_GROUPS,
+    USUAL_CORES,
+    HostConstants,
+)
+from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role, WeightReads
 from llmfit.advisor.speed.terms import Cause, Term
 
 PLACE = "RAM"
+MEASURED = "measured"
+"""Beginning of ``Memory.bandwidth_source`` where the figure was measured by reading (remembered.py)."""
+X86_BEFORE_AVX2 = frozenset({"sse4_2", "avx", "f16c"})
+"""Features (hardware/host/cpuinfo.py) that a CPU without AVX2 tells."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """What the speed of the CPU's part depends on.
 
-    ``bytes_per_s`` is the best known figure, measured or a peak; ``peak_bytes_per_s`` bounds it.
+    ``dense_bytes_per_s`` and ``expert_bytes_per_s`` are what all cores together read, ``peak_bytes_per_s``
+    bounds it. ``n_fast_cores`` are those that work, less what an old CPU takes longer.
     """
 
-    bytes_per_s: float
+    dense_bytes_per_s: float
+    expert_bytes_per_s: float
     peak_bytes_per_s: float
+    n_fast_cores: float
+    constants: HostConstants = HOST
 
     @staticmethod
-    def of(machine: Machine) -> Host | None:
+    def of(machine: Machine, constants: HostConstants = HOST) -> Host | None:
         """``None`` where nothing is known of the RAM's bandwidth."""
-        ram = machine.memory
+        ram, cpu = machine.memory, machine.cpu
         if ram.bandwidth_bytes_per_s is None:
             return None
-        peak = max(ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s or 0)
-        return Host(float(ram.bandwidth_bytes_per_s), float(peak))
+        n_cores = n_working_cores(cpu)
+        dense, expert = (
+            _read_bytes_per_s(ram, cpu.numa_nodes or 1, n_cores, share, constants)
+            for share in (constants.dense_share, constants.expert_share)
+        )
+        return Host(
+            dense_bytes_per_s=dense,
+            expert_bytes_per_s=expert,
+            peak_bytes_per_s=float(max(ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s or 0)),
+            n_fast_cores=n_cores / (constants.old_cpu_factor if _is_old(cpu) else 1.0),
+            constants=constants,
+        )
+
+    def read_s(self, read: WeightReads) -> float:
+        rate = self.expert_bytes_per_s if read.role is Role.EXPERT else self.dense_bytes_per_s
+        return read.n_bytes / rate
+
+    def arithmetic_s(self, read: WeightReads) -> float:
+        each_s = self.constants.s_per_parameter[TYPE_GROUPS.get(read.type_name, I_QUANT)]
+        return read.n_parameters * each_s / self.n_fast_cores
+
+
+def n_working_cores(cpu: Cpu) -> int:
+    """Threads that llama.cpp starts by default: one a physical core, of the fast ones where a CPU has both
+    kinds (common_cpu_get_num_math, common/common.cpp; Ollama does the same)."""
+    return cpu.performance_cores or cpu.physical_cores or USUAL_CORES
+
+
+def _is_old(cpu: Cpu) -> bool:
+    """An x86 CPU that tells its features, AVX2 not among them."""
+    return "avx2" not in cpu.features and not X86_BEFORE_AVX2.isdisjoint(cpu.features)
+
+
+def _read_bytes_per_s(
+    ram: Memory, n_nodes: int, n_cores: int, share: float, constants: HostConstants
+) -> float:
+    """The least of what the RAM's peak, a measurement and the cores allow."""
+    limits = [n_cores * constants.core_bytes_per_s]
+    known, peak = ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s
+    nodes_share = (1 + (n_nodes - 1) * constants.remote_share) / n_nodes
+    if known is not None and (ram.bandwidth_source or "").startswith(MEASURED):
+        limits.append(known * constants.measured_share * nodes_share)
+    else:
+        peak = known
+    if peak is not None:
+        limits.append(peak * share * nodes_share)
+    return min(limits)
 
 
 def cache_bytes_per_s(host: Host, alone: bool) -> float:
-    """How fast the CPU reads what lies of the KV cache in RAM."""
-    return host.bytes_per_s * (efficiency.HOST_ONLY if alone else efficiency.HOST_DENSE_WEIGHTS)
+    """How fast the CPU reads what lies of the KV cache in RAM.
+
+    Flash attention multiplies every element once for each query head that shares it; f16 as float matrices.
+    """
+    del alone
+    each_s = 2 / host.dense_bytes_per_s
+    work_s = HEADS_A_CACHE_HEAD * host.constants.s_per_parameter[FLOAT] / host.n_fast_cores
+    return 2 / hypot(each_s, work_s)
+
+
+HEADS_A_CACHE_HEAD = 4
+"""Of today's models: 4 to 8 query heads share one of the cache."""
 
 
 def host_terms(reads: PlaceReads, host: Host, alone: bool) -> tuple[Term, ...]:
     """Everything the CPU does in one step but reading the KV cache; ``alone``: no GPU takes part."""
-    dense_bytes = reads.weight_bytes(Role.DENSE, Role.OUTPUT)
-    expert_bytes = reads.weight_bytes(Role.EXPERT)
-    dense_rate = host.bytes_per_s * (efficiency.HOST_ONLY if alone else efficiency.HOST_DENSE_WEIGHTS)
-    expert_rate = host.bytes_per_s * (efficiency.HOST_ONLY if alone else efficiency.HOST_EXPERT_WEIGHTS)
-    terms = [
-        Term(what, PLACE, Cause.SYSTEM_MEMORY, n_bytes / rate, n_bytes, rate)
-        for what, n_bytes, rate in (
-            (Role.DENSE.value, dense_bytes, dense_rate),
-            (Role.EXPERT.value, expert_bytes, expert_rate),
-        )
-        if n_bytes
-    ]
-    if alone:
-        n, each_s = reads.n_parameters(), efficiency.HOST_COMPUTE_S_PER_PARAMETER
-        terms.append(Term("arithmetic", PLACE, Cause.COMPUTE, n * each_s, 2 * n, 2 / each_s, "FLOP"))
-    elif reads.n_layers:
-        each_s = efficiency.HOST_LAYER_SYNC_S
-        n_layers = reads.n_layers
-        terms.append(
-            Term("layers", PLACE, Cause.LAUNCH, n_layers * each_s, n_layers, 1 / each_s, "layers")
-        )
+    terms = []
+    for role in Role:
+        of_role = [read for read in reads.weights if read.role is role]
+        if of_role:
+            terms.append(_weights_term(role, of_role, host))
+    crossings = 0 if alone else reads.n_expert_only_layers
+    for what, n, each_s in (
+        ("layers", reads.n_layers - crossings, host.constants.layer_s),
+        ("crossings", crossings, host.constants.crossing_s),
+    ):
+        if n:
+            terms.append(Term(what, PLACE, Cause.LAUNCH, n * each_s, n, 1 / each_s, "layers"))
     return tuple(terms)
+
+
+def _weights_term(role: Role, reads: Iterable[WeightReads], host: Host) -> Term:
+    """Of one role; its cause is what takes longer, reading or multiplying."""
+    time_s = read_s = arithmetic_s = n_bytes = 0.0
+    for read in reads:
+        reading, working = host.read_s(read), host.arithmetic_s(read)
+        time_s += hypot(reading, working)
+        read_s += reading
+        arithmetic_s += working
+        n_bytes += read.n_bytes
+    cause = Cause.SYSTEM_MEMORY if read_s >= arithmetic_s else Cause.COMPUTE
+    return Term(role.value, PLACE, cause, time_s, n_bytes, n_bytes / time_s)
+
+
+def host_range(reads: DecodeReads) -> tuple[float, float]:
+    """Low and high as factors of the expected speed where RAM is read."""
+    if not any(place.is_used for place in reads.gpus):
+        return CPU_ONLY_RANGE
+    return EXPERTS_IN_RAM_RANGE if reads.host.n_expert_layers else LAYERS_IN_RAM_RANGE

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.hardware.machine import Gpu, Machine
+from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
@@ -39,10 +39,33 @@ _TUNED = {"Ornith-1.0-35B": "Qwen3.6-35B-A3B", "Ornith-1.0-9B": "Qwen3.5-9B"}
 _ALIKE = {"mistral3": ("mistral3", "llama"), "llama": ("llama", "mistral3")}
 _LLAMA_BENCH_WORDS = {" - Medium": "_M", " - Small": "_S", " - Large": "_L"}
 _FILE_TYPES = {
-    "MXFP4": "MXFP4_MOE", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q2_K_M": "Q2_K", "Q8_K": "Q8_0",
-    "Q6_K_M": "Q6_K",
+    "MXFP4": "MXFP4_MOE", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q2_K_M": "Q2_K", 
+    "Q8_K": "Q8_0", "Q6_K_M": "Q6_K",
 }  # fmt: skip
 _MIX_ENDING = re.compile(r"^UD-|(?<=\w)(_XL|_L|-\d\.\d+bpw|_)$")
+
+
+_CPUS = {
+    "i5-3230M": Cpu("Core i5-3230M", 2, 4, ("avx", "f16c")),
+    "i5-4278U": Cpu("Core i5-4278U", 2, 4, ("avx2",)),
+    "i7-1365U": Cpu("Core i7-1365U", 10, 12, ("avx2",), performance_cores=2),
+    "i3-1315U": Cpu("Core i3-1315U", 6, 8, ("avx2",), performance_cores=2),
+    "Ultra 7 155H": Cpu("Core Ultra 7 155H", 16, 22, ("avx2",), performance_cores=6),
+    "i7-10710U": Cpu("Core i7-10710U", 6, 12, ("avx2",)),
+    "i9-9900T": Cpu("Core i9-9900T", 8, 16, ("avx2",)),
+    "6 P-cores (VM)": Cpu("6 P-cores", 6, 6, ("avx2",)),
+    "E5-2699 v4": Cpu("Xeon E5-2699 v4", 44, 88, ("avx2",), numa_nodes=2),
+    "7840HS": Cpu("Ryzen 7 7840HS", 8, 16, ("avx2", "avx512")),
+    "5600X": Cpu("Ryzen 5 5600X", 6, 12, ("avx2",)),
+    "5700X": Cpu("Ryzen 7 5700X", 8, 16, ("avx2",)),
+    "7950X": Cpu("Ryzen 9 7950X", 16, 32, ("avx2", "avx512")),
+    "9960X": Cpu("Ryzen Threadripper 9960X", 24, 48, ("avx2", "avx512")),
+    "EPYC 9554": Cpu("EPYC 9554", 64, 128, ("avx2", "avx512")),
+    "Snapdragon 888": Cpu("Snapdragon 888", 8, 8, ("neon", "dotprod"), performance_cores=4),
+}
+"""By a part of the measured row's text: cores and threads as their makers list them (Intel ARK, AMD's and
+Qualcomm's product pages). The E5-2699 v4 has 22 cores; the bandwidth that its rows state is that of four
+channels twice, of two of them."""
 
 
 class Unusable(Exception):
@@ -79,21 +102,27 @@ def model_labelled(label: str, billions: float, quant: str) -> tuple[Model, Weig
 
 
 @cache
-def gpu_machine(names: tuple[str, ...], gb_per_s: str, backend: str, ram_gb_per_s: str, os: str) -> Machine:
+def gpu_machine(
+    names: tuple[str, ...], gb_per_s: str, backend: str, ram_gb_per_s: str, os: str, cpu: str = ""
+) -> Machine:
     """``gb_per_s``: the peak that the collector states, where the name leaves it open (laptops, variants)."""
     machine = _simulated(names, None, ram_gb_per_s) or _simulated(names, "128GiB", ram_gb_per_s)
     if machine is None:
         raise Unusable("card not in the catalogue")
     gpus = tuple(_as_measured(gpu, gb_per_s, backend) for gpu in machine.gpus)
-    return replace(machine, gpus=gpus, os=os or machine.os)
+    return replace(machine, gpus=gpus, os=os or machine.os, cpu=_cpu(cpu))
 
 
 @cache
-def cpu_machine(ram_gb_per_s: str, os: str) -> Machine:
+def cpu_machine(ram_gb_per_s: str, os: str, cpu: str = "") -> Machine:
     if not ram_gb_per_s:
         raise Unusable("RAM bandwidth not known")
     machine = simulate_machine(["none"], "64GiB", str(float(ram_gb_per_s)), None, lookup_gpu)
-    return replace(machine, os=os or machine.os)
+    return replace(machine, os=os or machine.os, cpu=_cpu(cpu))
+
+
+def _cpu(text: str) -> Cpu:
+    return next((cpu for part, cpu in _CPUS.items() if part in text), Cpu(text or None, None, None))
 
 
 def os_name(text: str) -> str:

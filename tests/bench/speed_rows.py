@@ -108,7 +108,7 @@ def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
     model, weights = model_named(fields["model"], file_type_of(fields["quant"]))
     machine = _measured_machine(fields)
     settings = _measured_settings(fields, machine, model)
-    depth = int(float(fields["depth"] or 0))
+    depth = _measured_depth(fields, kind)
     return SpeedRow(
         source="measured",
         device=_device(machine, fields["cpu"]),
@@ -118,7 +118,7 @@ def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
         machine=machine,
         settings=settings,
         kind=kind,
-        depth_tokens=depth if kind == "decode" else 0,
+        depth_tokens=depth,
         prompt_tokens=int(float(fields["prompt_tokens"] or 0)),
         tok_s=float(fields["tg_tok_s" if kind == "decode" else "pp_tok_s"]),
         group=_group(machine, model, depth, settings),
@@ -127,12 +127,23 @@ def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
     )
 
 
+def _measured_depth(fields: Mapping[str, str], kind: str) -> int:
+    """The collector's depth is that of the middle of the output. A prompt starts at what ``-d`` filled, else
+    at nothing."""
+    depth = int(float(fields["depth"] or 0))
+    if kind == "decode":
+        return depth
+    half_output = int(float(fields["output_tokens"] or 0)) // 2
+    return max(0, depth - half_output) if fields["depth_source"] == "-d" else 0
+
+
 def _measured_machine(fields: Mapping[str, str]) -> Machine:
     ram, os = fields["ddr_bw_theoretical"], os_name(fields["os"])
     if fields["placement"] == "cpu":
-        return cpu_machine(ram, os)
+        return cpu_machine(ram, os, fields["cpu"])
     count = int(float(fields["gpu_count"] or 1))
-    return gpu_machine((fields["gpu_name"],) * count, fields["gpu_bw"], fields["backend"], ram, os)
+    names = (fields["gpu_name"],) * count
+    return gpu_machine(names, fields["gpu_bw"], fields["backend"], ram, os, fields["cpu"])
 
 
 def _measured_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:
@@ -194,13 +205,13 @@ def _llama_bench(fields: Mapping[str, str], kind: str) -> SpeedRow:
 def _llama_bench_machine(fields: Mapping[str, str]) -> Machine:
     ram = RIG_RAM_GB_PER_S.get((fields["gpu_name"], fields["ram"]), "")
     if fields["placement"] == "cpu":
-        return cpu_machine(ram, "")
+        return cpu_machine(ram, "", fields["cpu"])
     names = [name.strip() for name in re.sub(r"\([^)]*\)", "", fields["gpu_name"]).split("+")]
     if len(names) == 1 and fields["placement"] == "multi-gpu":
         if not fields["gpu_count"].isdigit():
             raise Unusable("number of cards not told")
         names *= int(fields["gpu_count"])
-    return gpu_machine(tuple(names), "", fields["backend"].lower(), ram, "")
+    return gpu_machine(tuple(names), "", fields["backend"].lower(), ram, "", fields["cpu"])
 
 
 def _llama_bench_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:
@@ -220,6 +231,9 @@ def _llama_bench_settings(fields: Mapping[str, str], machine: Machine, model: Mo
     if placement == "moe-offload" and told is None:
         raise Unusable("experts placed by a pattern")
     n_cpu_moe = int(told[1] or told[2]) if told else 0
+    if "llama-fit-params" in fields["n_cpu_moe_ot"]:
+        # It overrides the experts of layers that are on the GPU: those wholly in RAM come before them.
+        n_cpu_moe += max(0, model.shape.n_layer + 1 - layers)
     return _settings(machine, layers, n_cpu_moe, ubatch=ubatch, flash_attn=flash)
 
 
