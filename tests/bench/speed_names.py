@@ -39,7 +39,7 @@ _TUNED = {"Ornith-1.0-35B": "Qwen3.6-35B-A3B", "Ornith-1.0-9B": "Qwen3.5-9B"}
 _ALIKE = {"mistral3": ("mistral3", "llama"), "llama": ("llama", "mistral3")}
 _LLAMA_BENCH_WORDS = {" - Medium": "_M", " - Small": "_S", " - Large": "_L"}
 _FILE_TYPES = {
-    "MXFP4": "MXFP4_MOE", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q2_K_M": "Q2_K", 
+    "MXFP4": "MXFP4_MOE", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "Q3_K": "Q3_K_M", "Q2_K_M": "Q2_K",
     "Q8_K": "Q8_0", "Q6_K_M": "Q6_K",
 }  # fmt: skip
 _MIX_ENDING = re.compile(r"^UD-|(?<=\w)(_XL|_L|-\d\.\d+bpw|_)$")
@@ -66,6 +66,17 @@ _CPUS = {
 """By a part of the measured row's text: cores and threads as their makers list them (Intel ARK, AMD's and
 Qualcomm's product pages). The E5-2699 v4 has 22 cores; the bandwidth that its rows state is that of four
 channels twice, of two of them."""
+
+
+_CARDS = {
+    "Intel Iris Xe": "Iris Xe Graphics 96EU",
+    "Intel Arc 130V/140V": "Arc 140V Mobile",
+    "AMD Radeon 840M/860M": "Radeon 860M",
+    "AMD Vega iGPU (Ryzen 7730U)": "Radeon Graphics Vega 8",
+    "NVIDIA GeForce GTX 1650 with Max-Q Design": "GTX 1650 Max-Q",
+    "Radeon gfx1030": "RX 6800 XT",
+}
+"""By the beginning of the row's text. All Navi 21 cards with 16 GB but the 6950 XT have the same memory."""
 
 
 class Unusable(Exception):
@@ -106,6 +117,7 @@ def gpu_machine(
     names: tuple[str, ...], gb_per_s: str, backend: str, ram_gb_per_s: str, os: str, cpu: str = ""
 ) -> Machine:
     """``gb_per_s``: the peak that the collector states, where the name leaves it open (laptops, variants)."""
+    names = tuple(_card(name) for name in names)
     machine = _simulated(names, None, ram_gb_per_s) or _simulated(names, "128GiB", ram_gb_per_s)
     if machine is None:
         raise Unusable("card not in the catalogue")
@@ -119,6 +131,10 @@ def cpu_machine(ram_gb_per_s: str, os: str, cpu: str = "") -> Machine:
         raise Unusable("RAM bandwidth not known")
     machine = simulate_machine(["none"], "64GiB", str(float(ram_gb_per_s)), None, lookup_gpu)
     return replace(machine, os=os or machine.os, cpu=_cpu(cpu))
+
+
+def _card(text: str) -> str:
+    return next((name for part, name in _CARDS.items() if text.startswith(part)), text)
 
 
 def _cpu(text: str) -> Cpu:
