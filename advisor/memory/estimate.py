@@ -6,7 +6,7 @@ is a stated constant. The doubt of all that is the margin of each device: see ma
 
 from __future__ import annotations
 
-from llmfit.advisor.errors import NotModelledError, UsageError
+from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
@@ -42,11 +42,7 @@ def estimate_memory(
     assignment = assign_layers(shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     placed = weight_bytes(weights, assignment, repack_types(machine.cpu.features, settings))
     cache = cache_bytes(shape, settings, geometry, assignment)
-    try:
-        compute = compute_buffers(shape, weights, settings, assignment, geometry)
-    except KeyError as missing:
-        what = f"architecture {shape.architecture!r}"
-        raise NotModelledError(what, f"not modelled: its compute graph is not known ({missing})") from None
+    compute = compute_buffers(shape, weights, settings, assignment, geometry)
     draft = draft_bytes(shape, settings, geometry, assignment, compute)
     projector_bytes = settings.projector_bytes
     devices = [

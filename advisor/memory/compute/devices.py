@@ -15,6 +15,8 @@ _VECTOR_PAIRS = frozenset(("F16", "BF16", "Q4_0", "Q8_0"))
 _SET_ROWS_KINDS = frozenset(("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"))
 _NO_GET_ROWS = frozenset(("IQ2_S", "TQ1_0", "TQ2_0", "NVFP4", "Q8_K"))
 _NO_MUL_MAT = frozenset(("TQ1_0", "TQ2_0"))
+LONG_CACHE_CELLS = 8192
+"""From here on the vector kernel reads a cache with few query heads a KV head, too."""
 _SCAN_STATES = frozenset((96, 128, 256))
 
 
@@ -55,7 +57,7 @@ def _uses_vector_kernel(flash: Tensor) -> bool:
         return True
     if is_quantized(k.kind) or is_quantized(v.kind):
         return rows <= 2
-    return rows == 1 and q.ne[3] == 1 and not (ratio > 4 and (width >= 256 or k.ne[1] >= 8192))
+    return rows == 1 and q.ne[3] == 1 and not (ratio > 4 and (width >= 256 or k.ne[1] >= LONG_CACHE_CELLS))
 
 
 def flash_attn_scratch_bytes(flash: Tensor) -> int:
@@ -100,6 +102,12 @@ def supports_op(gpu: int, n_gpus: int, node: Tensor) -> bool:
     if op == "ssm_scan":
         return _supports_scan(node)
     return True
+
+
+def cache_kind_class(kind: str) -> tuple[bool, ...]:
+    """What is asked of a cache type besides its bytes, here and in the graph: equal for types alike."""
+    kinds = (_FLASH_KINDS, _VECTOR_PAIRS, _SET_ROWS_KINDS, ("F16",), ("F32",))
+    return (is_quantized(kind), *(kind in known for known in kinds))
 
 
 def wants_offload(node: Tensor) -> bool:

@@ -29,6 +29,8 @@ class Scheduler:
         self.n_copies = PIPELINE_COPIES if pipeline else 1
         self.returns_to_cpu = False
         """After ``run``: the CPU computes in between, so every such place costs copies of its own."""
+        self.copies_stored = False
+        """After ``run``: parts of a cache or of a recurrent state are copied to another device."""
 
     def run(self, nodes: Sequence[Tensor], leafs: Sequence[Tensor]) -> list[Event]:
         """The memory events of this graph (ggml_backend_sched_reserve_size)."""
@@ -180,6 +182,8 @@ class Scheduler:
             node.src[at] = source.copies[backend][0]
 
     def _new_copy(self, source: Tensor, backend: int) -> Tensor:
+        owner = source.root
+        self.copies_stored |= owner.home != NOWHERE and not owner.is_weight
         copy = duplicate(source)
         copy.backend = backend
         copy.is_input = copy.is_output = self.n_copies > 1

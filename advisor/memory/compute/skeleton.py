@@ -47,6 +47,8 @@ class Skeleton:
     outside: tuple[PlacedTensor, ...]
     """Tensors of no block."""
     by_layer: tuple[tuple[PlacedTensor, ...], ...]
+    all_on_gpu: tuple[bool, ...]
+    """Of each layer: a GPU can hold all of it."""
     whole: int
     """Numbers what concerns the model as a whole."""
 
@@ -65,7 +67,12 @@ def _skeleton(shape: Same[ModelShape], weights: Same[WeightTable]) -> Skeleton:
         plain.append(number_of((facts, names)))
         typed.append(number_of((facts, names, tuple(t.type_name for t in by_layer[layer]))))
     return Skeleton(
-        tuple(plain), tuple(typed), tuple(outside), tuple(map(tuple, by_layer)), number_of(_whole(one))
+        tuple(plain),
+        tuple(typed),
+        tuple(outside),
+        tuple(map(tuple, by_layer)),
+        tuple(all(t.gpu_bytes for t in layer) for layer in by_layer),
+        number_of(_whole(one)),
     )
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from llmfit.advisor.errors import NotModelledError
 from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.memory.compute.allocator import FreeList, highest_bytes
+from llmfit.advisor.memory.compute.allocator import Event, FreeList, highest_bytes
 from llmfit.advisor.memory.compute.families import CHECKED, FAMILIES
 from llmfit.advisor.memory.compute.folding import KEPT_REPEATS, representative_layers
-from llmfit.advisor.memory.compute.program import MemoryProgram
+from llmfit.advisor.memory.compute.program import ANY_CELLS, MemoryProgram
 from llmfit.advisor.memory.compute_buffer import UNCHECKED_FLOOR_BYTES, ComputeBuffers, compute_buffers
 from llmfit.advisor.memory.kv_cache import cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -125,14 +125,42 @@ def test_any_context_follows_from_two(model: str, changes: dict[str, object]) ->
     assert len({one.host_bytes for one in ours.values()}) == 3
 
 
-def test_traces_that_differ_are_not_interpolated() -> None:
-    def trace(cells: int) -> list[tuple[int, int, int, int]]:
-        many = 1 if cells < 30 else 2
-        return [(0, -1, 0, cells * 128)] * many
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5000), st.sampled_from([0, 0, 0, 1, 3])), max_size=40),
+    st.lists(st.integers(1, 300), min_size=1, max_size=12),
+)
+def test_lines_are_what_the_allocator_does_at_every_step(
+    moves: list[tuple[bool, int, int]], steps: list[int]
+) -> None:
+    """Sizes of so many bytes and so many more a cell: against the same events replayed at each context."""
 
-    program = MemoryProgram(1, trace)
-    sizes = [program.buffer_bytes(cells)[0] for cells in (10, 40, 20, 50)]
-    assert sizes == [1280, 10240, 2560, 12800]
+    def trace(cells: int) -> list[Event]:
+        events: list[Event] = []
+        live = list[tuple[int, int]]()
+        n_takes = 0
+        for take, size, slope in moves:
+            if take or not live:
+                n_bytes = size + slope * cells
+                live.append((n_takes, n_bytes))
+                n_takes += 1
+                events.append((0, -1, 0, n_bytes))
+            else:
+                number, n_bytes = live.pop(size % len(live))
+                events.append((0, number, 0, n_bytes))
+        return events
+
+    program = MemoryProgram(1, trace(ANY_CELLS))
+    for step in [*steps, *steps]:
+        assert program.buffer_bytes(256 * step) == highest_bytes(trace(256 * step), 1)
+
+
+def test_a_program_of_one_context_refuses_others() -> None:
+    program = MemoryProgram(1, [(0, -1, 0, 1000)], fixed_cells=512)
+    assert program.buffer_bytes(512) == (1024, 0)
+    with pytest.raises(ValueError, match="768 cells"):
+        program.buffer_bytes(768)
+    with pytest.raises(ValueError, match="100 cells"):
+        MemoryProgram(1, []).buffer_bytes(100)
 
 
 MODELS = ("llama3.2-3b", "qwen3-30b-a3b", "gemma4-e4b", "granite4-h-tiny", "deepseek-v2-lite", "olmo3-7b")
