@@ -8,13 +8,13 @@ from pathlib import Path
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.measurements.calibrate import StepOf, calibration_for
+from llmfit.advisor.measurements.calibrate import MachineSpeeds, StepOf, speeds_of
+from llmfit.advisor.measurements.fit_cache import FitCache, fit_key
 from llmfit.advisor.measurements.llama_bench import BenchRow, KnownModel, NotUnderstoodError
-from llmfit.advisor.measurements.steps import predicted_step
+from llmfit.advisor.measurements.steps import StepMaker
 from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPES
-from llmfit.advisor.speed.calibration import Calibration
 from llmfit.advisor.speed.measurement import Measurement
 from llmfit.advisor.speed.terms import StepTime
 from llmfit.catalog.build import build_model
@@ -32,19 +32,30 @@ _LABELS = {"IQ3_S mix": "IQ3_M", "MXFP4 MoE": "MXFP4_MOE", "all F32": "F32", "Q2
 """File types that llama.cpp calls differently (llama_model_ftype_name, src/llama-model-loader.cpp)."""
 
 
-def calibration_of(machine: Machine) -> tuple[Calibration | None, str | None]:
-    """The calibration of ``machine`` by what was measured on it, and a note where that cannot be read.
+def speeds_here(machine: Machine) -> tuple[MachineSpeeds, str | None]:
+    """What was measured on ``machine``, and a note where that cannot be read.
 
-    Never raises; costs nothing where nothing was ever measured.
+    Never raises. Costs nothing where nothing was ever measured, and little where it was fitted before.
     """
+    store, cache = MeasurementStore(), FitCache()
     try:
-        return calibration_for(machine, MeasurementStore(), steps_on(machine)), None
+        if not store.exists:
+            return MachineSpeeds(), None
+        key = fit_key(machine, store)
+        known = cache.find(key) if key is not None else None
+        if known is not None:
+            return known, None
+        speeds = speeds_of(machine, store, steps_on(machine))
     except LlmfitError as error:
-        return None, str(error)
+        return MachineSpeeds(), str(error)
+    if key is not None:
+        cache.remember(key, speeds)
+    return speeds, None
 
 
 def steps_on(machine: Machine) -> StepOf:
     """What the formula says of a measurement on ``machine``, uncalibrated, or why it says nothing."""
+    maker = StepMaker(machine)
 
     def step_of(measurement: Measurement) -> StepTime | str:
         try:
@@ -56,7 +67,7 @@ def steps_on(machine: Machine) -> StepOf:
             )
             if model is None:
                 return "its model is not known here any more"
-            return predicted_step(measurement, model, machine)
+            return maker.step(measurement, model)
         except LlmfitError as error:
             return f"{error.what}: {error.why}"
 
@@ -87,8 +98,7 @@ def _known(model: Model, model_id: str, path: str | None) -> KnownModel:
 @lru_cache(maxsize=64)
 def _model_of(model_id: str, quantization: str, file_bytes: int, path: str | None) -> Model | None:
     """The model that was measured: the catalogue's where the size is that of its mix, else the file."""
-    entry = next((one for one in list_models() if one.id == model_id), None)
-    mixed = _built(entry, quantization) if entry is not None else None
+    mixed = _built(model_id, quantization)
     if mixed is not None and _near(mixed.file_bytes, file_bytes, SAME_MIX_SHARE):
         return mixed
     model = _file_model(path) if path else None
@@ -140,7 +150,7 @@ def _catalogue_model(row: BenchRow, size_bytes: int) -> Model:
     if not near:
         raise NotUnderstoodError(f"no such file here, and no {label} of this size is in the catalogue")
     entry = _called(near, row)
-    model = _built(entry, quantization)
+    model = _built(entry.id, quantization)
     if model is None:
         raise NotUnderstoodError(f"{entry.id} {quantization} is not modelled")
     if size_bytes and not _near(_weights_bytes(model), size_bytes, ANOTHER_MIX_SHARE):
@@ -165,16 +175,13 @@ def _called(entries: list[CatalogModel], row: BenchRow) -> CatalogModel:
 
 
 @lru_cache(maxsize=64)
-def _built_by_id(model_id: str, quantization: str) -> Model | None:
+def _built(model_id: str, quantization: str) -> Model | None:
+    """``None`` where the catalogue has no model of exactly this id, or it is not modelled."""
     try:
-        return build_model(find_model(model_id), quantization)
+        entry = find_model(model_id)
+        return build_model(entry, quantization) if entry.id == model_id else None
     except LlmfitError:
         return None
-
-
-def _built(entry: CatalogModel, quantization: str) -> Model | None:
-    """``None`` where it is not modelled."""
-    return _built_by_id(entry.id, quantization)
 
 
 def _weights_bytes(model: Model) -> int:

@@ -8,9 +8,13 @@ from statistics import median
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
-from llmfit.advisor.speed.calibration import PREFILL, Calibration, Observation, Subject, fit_calibration
+from llmfit.advisor.speed.calibration import Calibration, Observation, fit_calibration
+from llmfit.advisor.speed.calibration_factors import PREFILL, Subject
 from llmfit.advisor.speed.measurement import (
+    MeasuredSpeed,
     Measurement,
+    Wanted,
+    find_measured,
     machine_key,
     of_one_configuration,
     planned_backend,
@@ -19,8 +23,10 @@ from llmfit.advisor.speed.measurement import (
 )
 from llmfit.advisor.speed.terms import StepTime
 
+MAX_READ = 1000
+"""The newest so many of a machine count: drivers change."""
 MAX_FITTED = 300
-"""The newest so many of a machine are used: a fit takes milliseconds, and drivers change."""
+"""The newest so many configurations of these are fitted, in some tens of milliseconds."""
 
 StepOf = Callable[[Measurement], StepTime | str]
 """The uncalibrated step of a measurement (one token, or the whole prompt), or a clause why there is none."""
@@ -39,6 +45,18 @@ class Judged:
         return self.kept.measurement
 
 
+@dataclass(frozen=True, slots=True)
+class MachineSpeeds:
+    """What is known of a machine by measuring: its calibration, and the measurements that are good."""
+
+    calibration: Calibration | None = None
+    used: tuple[Measurement, ...] = ()
+
+    def measured(self, wanted: Wanted) -> MeasuredSpeed | None:
+        """Exactly what is wanted, as it was measured."""
+        return find_measured(self.used, wanted)
+
+
 def judge_measurements(machine: Machine, kept: Iterable[Kept], step_of: StepOf) -> tuple[Judged, ...]:
     """Each of them, used on this machine or not."""
     key = machine_key(machine)
@@ -49,19 +67,26 @@ def fit_judged(judged: Sequence[Judged]) -> Calibration | None:
     """The calibration that those which are used give; ``None`` without any."""
     used = [(one.measurement, one.step) for one in judged if one.why_not is None and one.step is not None]
     steps = {id(measurement): step for measurement, step in used}
+    groups = of_one_configuration([measurement for measurement, _ in used])
     observations = [
         Observation(steps[id(group[-1])], median(one.measured_s for one in group), subject_of(group[-1]))
-        for group in of_one_configuration([measurement for measurement, _ in used[-MAX_FITTED:]])
+        for group in groups[-MAX_FITTED:]
     ]
     return fit_calibration(observations) if observations else None
 
 
-def calibration_for(machine: Machine, store: MeasurementStore, step_of: StepOf) -> Calibration | None:
-    """What is kept of this machine, fitted; ``None`` where nothing usable is. Raises LlmfitError where the
-    file cannot be read."""
+def speeds_of(machine: Machine, store: MeasurementStore, step_of: StepOf) -> MachineSpeeds:
+    """What was measured on this machine, fitted. Raises LlmfitError where the file cannot be read."""
     if not store.exists:
-        return None
-    return fit_judged(judge_measurements(machine, store.all(machine_key(machine))[-MAX_FITTED:], step_of))
+        return MachineSpeeds()
+    judged = judge_measurements(machine, store.all(machine_key(machine))[-MAX_READ:], step_of)
+    used = tuple(one.measurement for one in judged if one.why_not is None)
+    return MachineSpeeds(fit_judged(judged), used)
+
+
+def calibration_for(machine: Machine, store: MeasurementStore, step_of: StepOf) -> Calibration | None:
+    """The calibration alone of ``speeds_of``."""
+    return speeds_of(machine, store, step_of).calibration
 
 
 def subject_of(measurement: Measurement) -> Subject:

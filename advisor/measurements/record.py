@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.calibration import DECODE, PREFILL
+from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL
 from llmfit.advisor.speed.measurement import Measurement
 
 MAX_DOCUMENT_CHARACTERS = 65536

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
+from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.calibration import PREFILL
-from llmfit.advisor.speed.decode import Card, plan_decode
+from llmfit.advisor.speed.calibration_factors import PREFILL
+from llmfit.advisor.speed.decode import Card, DecodePlan, plan_decode
 from llmfit.advisor.speed.host import Host
 from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.prefill import PrefillPlan, plan_prefill
 from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import StepTime
 
+NO_BANDWIDTH = "the bandwidth of what it ran on is not known"
 
-def predicted_step(measurement: Measurement, model: Model, machine: Machine) -> StepTime | str:
-    """What the formula says, or why nothing. Raises LlmfitError for settings that are not modelled."""
-    if measurement.kind == PREFILL:
-        return "prefill is not estimated yet"
-    settings = measurement.settings
-    gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
-    if len(gpus) < len(settings.devices):
-        return "on a GPU that is not here now"
-    weights = weight_table(model.shape, model.tensors)
-    assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
-    reads = decode_reads(model.shape, model.tensors, weights, assignment)
-    cards = [Card.of(gpu, machine.os) for gpu in gpus[: assignment.n_devices]]
-    known = [card for card in cards if card is not None]
-    if len(known) < len(cards):
-        return "the bandwidth of its GPU is not known"
-    plan = plan_decode(model.shape, reads, known, Host.of(machine))
-    if plan is None:
-        return "the bandwidth of the RAM is not known (llmfit hardware --measure finds it)"
-    return plan.step(measurement.depth_tokens, settings.cache_type_k, settings.cache_type_v)
+
+@dataclass(slots=True)
+class StepMaker:
+    """Steps of measurements on one machine; the same model placed in the same way is laid out once."""
+
+    machine: Machine
+    _decode: dict[Hashable, DecodePlan | None] = field(default_factory=dict)
+    _prefill: dict[Hashable, PrefillPlan | None] = field(default_factory=dict)
+
+    def step(self, measurement: Measurement, model: Model) -> StepTime | str:
+        """One token, or the whole prompt; or why the formula says nothing of it.
+
+        Raises LlmfitError for settings that are not modelled.
+        """
+        settings, depth = measurement.settings, measurement.depth_tokens
+        here = {gpu.index for gpu in self.machine.gpus}
+        if not here.issuperset(settings.devices):
+            return "on a GPU that is not here now"
+        plans = self._prefill if measurement.kind == PREFILL else self._decode
+        key = (model.id, model.quantization, model.file_bytes, settings)
+        if key not in plans:
+            self._plan(key, model, settings)
+        if measurement.kind == PREFILL:
+            prompts = self._prefill[key]
+            return NO_BANDWIDTH if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
+        plan = self._decode[key]
+        if plan is None:
+            return NO_BANDWIDTH
+        return plan.step(depth, settings.cache_type_k, settings.cache_type_v)
+
+    def _plan(self, key: Hashable, model: Model, settings: LaunchSettings) -> None:
+        machine = self.machine
+        gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+        weights = weight_table(model.shape, model.tensors)
+        assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
+        reads = decode_reads(model.shape, model.tensors, weights, assignment)
+        gpus = gpus[: assignment.n_devices]
+        cards = [card for gpu in gpus if (card := Card.of(gpu, machine.os)) is not None]
+        known = len(cards) == len(gpus)
+        self._decode[key] = plan_decode(model.shape, reads, cards, Host.of(machine)) if known else None
+        self._prefill[key] = plan_prefill(model.shape, reads, gpus, machine, settings)

@@ -14,19 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import exp, isfinite, log, sqrt
 from types import MappingProxyType
 
+from llmfit.advisor.speed.calibration_factors import (
+    OF_PROMPTS,
+    ON_GPUS,
+    USUAL_SPREAD,
+    WITH_RAM,
+    Agreement,
+    Knob,
+    PriorSpread,
+    Subject,
+    agreement_of,
+    knobs_of,
+)
 from llmfit.advisor.speed.least_squares import Matrix, inverse, solve
-from llmfit.advisor.speed.terms import Cause, StepTime, Term
+from llmfit.advisor.speed.terms import StepTime, Term
 
-DECODE = "decode"
-PREFILL = "prefill"
-REPEAT_NOISE_SHARE = 0.04
-"""One user repeats a measurement within 3.8 % (median of the repeated rows in tests/data/speed_*.csv.gz)."""
 STUDENT_T_FREEDOM = 4.0
-"""Of the noise: a residual of several times REPEAT_NOISE_SHARE counts little, and less the larger it is."""
+"""Of the noise: a residual of several times the usual counts little, and less the larger it is."""
 MIN_FACTOR = 0.4
 MAX_FACTOR = 2.5
 """No term is scaled beyond: a machine that is further off is not what it is taken for."""
@@ -34,60 +41,11 @@ MAX_ROUNDS = 60
 CONVERGED = 1e-6
 MAX_STEP = 0.5
 """Of one round, in the logarithm."""
-UNEXPLAINED_SHARE = 0.06
-OWN_ROWS = 5.0
+CLASS_ROWS = 5.0
 """The class's unexplained spread counts like so many rows of this machine."""
-
-Knob = tuple[str, str]
-"""A factor: its scope (a field of PriorSpread without ``_share``), and of which file type or family."""
-
-
-@dataclass(frozen=True, slots=True)
-class PriorSpread:
-    """How far machines of one class differ, as standard deviations of log(time), and what stays unexplained.
-
-    Found from tests/data/speed_*.csv.gz by tests/bench/calibration_accuracy.py: five rows of an installation
-    predict its other rows best about here, and twice or half of any value costs little.
-    """
-
-    gpu_memory_share: float = 0.12
-    experts_share: float = 0.2
-    """Of experts beyond ``gpu_memory_share``: how well a card reads scattered matrices."""
-    kv_cache_share: float = 0.3
-    """Of the cache beyond ``gpu_memory_share``: the attention kernels."""
-    file_type_share: float = 0.1
-    """Of the weights of one file type."""
-    launch_share: float = 0.4
-    family_share: float = 0.2
-    """Of the launches of one architecture."""
-    system_memory_share: float = 0.3
-    system_file_type_share: float = 0.2
-    """Of the weights of one file type that the CPU reads."""
-    system_launch_share: float = 0.4
-    system_compute_share: float = 0.3
-    prefill_share: float = 0.25
-    prefill_pcie_share: float = 0.25
-    prefill_file_type_share: float = 0.1
-    prefill_family_share: float = 0.15
-    unexplained_share: float = UNEXPLAINED_SHARE
-    """Between rows of one installation whose factors are all known."""
-
-    def of(self, knob: Knob) -> float:
-        """Standard deviation of the logarithm of one factor."""
-        value: float = getattr(self, f"{knob[0]}_share")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a step is a step of, as far as it has factors of its own.
-
-    ``kind`` is DECODE (a step is one token) or PREFILL (the whole prompt); ``family`` the architecture.
-    """
-
-    kind: str = DECODE
-    file_type: str = ""
-    family: str = ""
+MOST = 0.5
+_AGREEMENTS = (ON_GPUS, WITH_RAM, OF_PROMPTS)
+_OF_CLASS = tuple(kind.unexplained_share for kind in _AGREEMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +54,7 @@ class Observation:
 
     step: StepTime
     measured_s: float
-    subject: Subject = Subject()
+    subject: Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +62,18 @@ class Calibration:
     """Factors of one machine's terms and how sure they are.
 
     ``knobs`` were fitted; ``covariance`` is of their logarithms, in the same order. Those not fitted are 1,
-    with the doubt of ``spread``. ``residual_share`` is the robust spread of log(time) that the fit leaves,
-    shrunk towards that of the class.
+    with the doubt of ``spread``. ``residual_shares`` are the robust spreads of log(time) that the fit leaves
+    on GPUs, with weights in RAM and of prompts, each shrunk towards that of the class.
     """
 
     knobs: tuple[Knob, ...] = ()
     log_factors: tuple[float, ...] = ()
     covariance: Matrix = ()
-    residual_share: float = UNEXPLAINED_SHARE
+    residual_shares: tuple[float, ...] = _OF_CLASS
     n_used: int = 0
     n_effective: float = 0.0
     """Parameters that the observations decided rather than the prior."""
-    spread: PriorSpread = PriorSpread()
+    spread: PriorSpread = USUAL_SPREAD
     _by_knob: Mapping[Knob, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +94,16 @@ class Calibration:
         )
         return _bounded(total)
 
+    def concerns(self, step: StepTime, subject: Subject) -> bool:
+        """Whether most of a step's time is of kinds that were measured; else the formula says it alone."""
+        scaled = self._scaled(step, subject)
+        known = sum(time_s for time_s, mine in scaled if mine[0] in self._by_knob)
+        return known > MOST * sum(time_s for time_s, _ in scaled)
+
+    def residual_share(self, step: StepTime, subject: Subject) -> float:
+        """Of ``residual_shares`` that of this kind of step."""
+        return self.residual_shares[_AGREEMENTS.index(agreement_of(step, subject))]
+
     def doubt_share(self, step: StepTime, subject: Subject) -> float:
         """Standard deviation of log(measured / applied) that is to be expected of an uncalibrated ``step``.
 
@@ -143,7 +111,7 @@ class Calibration:
         unexplained.
         """
         slopes = _slopes(self._scaled(step, subject))
-        variance = self.residual_share**2
+        variance = self.residual_share(step, subject) ** 2
         fitted = [(self._by_knob[knob], slope) for knob, slope in slopes.items() if knob in self._by_knob]
         for i, one in fitted:
             variance += sum(one * other * self.covariance[i][j] for j, other in fitted)
@@ -162,7 +130,7 @@ class Calibration:
         ]
 
 
-def apply(step: StepTime, calibration: Calibration, subject: Subject = Subject()) -> StepTime:
+def apply(step: StepTime, calibration: Calibration, subject: Subject) -> StepTime:
     """``step`` with every term scaled, its rate with it. The bound stays: nothing goes below it."""
     return StepTime(
         tuple(_scaled_term(term, calibration.factor_of(term, subject)) for term in step.terms), step.bound_s
@@ -171,7 +139,7 @@ def apply(step: StepTime, calibration: Calibration, subject: Subject = Subject()
 
 def fit_calibration(
     observations: Sequence[Observation],
-    spread: PriorSpread = PriorSpread(),
+    spread: PriorSpread = USUAL_SPREAD,
 ) -> Calibration:
     """The factors that explain the observations best and stray least.
 
@@ -181,7 +149,7 @@ def fit_calibration(
     rows = [_Row.of(one) for one in observations]
     knobs = tuple(dict.fromkeys(knob for row in rows for _, mine in row.parts for knob in mine))
     if not knobs:
-        return Calibration(spread=spread, residual_share=spread.unexplained_share)
+        return Calibration(spread=spread)
     precisions = [1 / spread.of(knob) ** 2 for knob in knobs]
     logs = _most_probable(rows, knobs, precisions)
     equations = _equations(rows, knobs, logs, precisions)
@@ -192,53 +160,15 @@ def fit_calibration(
         for i, one in row.slopes.items()
         for j, other in row.slopes.items()
     )
-    residuals = [row.residual for row in equations.rows]
     return Calibration(
         knobs=knobs,
         log_factors=tuple(logs),
         covariance=covariance,
-        residual_share=_residual_share(residuals, n_effective, spread.unexplained_share),
+        residual_shares=tuple(_residual_share(kind, equations.rows, n_effective) for kind in _AGREEMENTS),
         n_used=len(rows),
         n_effective=n_effective,
         spread=spread,
     )
-
-
-# ---------------------------------------------------------------- which factor scales what
-
-
-@lru_cache(maxsize=8192)
-def knobs_of(cause: Cause, what: str, where: str, subject: Subject) -> tuple[Knob, ...]:
-    """The factors of a term, by what it waits for and where."""
-    if subject.kind == PREFILL:
-        return _prefill_knobs(cause, subject)
-    if not where.startswith("GPU"):
-        return _host_knobs(cause, what, subject)
-    if cause is Cause.LAUNCH:
-        launch: Knob = ("launch", "")
-        return (launch,) if what == "hop" else (launch, ("family", subject.family))
-    memory: Knob = ("gpu_memory", "")
-    if what == "KV cache":
-        return memory, ("kv_cache", "")
-    weights: Knob = ("file_type", subject.file_type)
-    return (memory, ("experts", ""), weights) if what == "experts" else (memory, weights)
-
-
-def _host_knobs(cause: Cause, what: str, subject: Subject) -> tuple[Knob, ...]:
-    if cause is Cause.LAUNCH:
-        return (("system_launch", ""),)
-    if cause is Cause.COMPUTE:
-        return (("system_compute", ""),)
-    if what == "KV cache":
-        return (("system_memory", ""),)
-    return ("system_memory", ""), ("system_file_type", subject.file_type)
-
-
-def _prefill_knobs(cause: Cause, subject: Subject) -> tuple[Knob, ...]:
-    if cause is Cause.PCIE:
-        return (("prefill_pcie", ""),)
-    own = (("prefill_file_type", subject.file_type), ("prefill_family", subject.family))
-    return ("prefill", ""), *own
 
 
 # ---------------------------------------------------------------- the fit
@@ -248,6 +178,7 @@ def _prefill_knobs(cause: Cause, subject: Subject) -> tuple[Knob, ...]:
 class _Row:
     """An observation: seconds that share their factors, together."""
 
+    kind: Agreement
     log_measured: float
     parts: tuple[tuple[float, tuple[Knob, ...]], ...]
 
@@ -261,13 +192,15 @@ class _Row:
         parts = tuple((time_s, mine) for mine, time_s in sums.items() if time_s > 0)
         if not parts or not isfinite(observation.measured_s) or observation.measured_s <= 0:
             raise ValueError("an observation needs a predicted and a measured time above 0")
-        return _Row(log(observation.measured_s), parts)
+        kind = agreement_of(observation.step, observation.subject)
+        return _Row(kind, log(observation.measured_s), parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Linear:
     """A row at the present factors: d log(predicted) / d log(factor) by position, residual and weight."""
 
+    kind: Agreement
     slopes: Mapping[int, float]
     residual: float
     weight: float
@@ -316,13 +249,13 @@ def _linear(row: _Row, position: Mapping[Knob, int], logs: Sequence[float]) -> _
     scaled = [(time_s * _bounded(sum(logs[position[k]] for k in mine)), mine) for time_s, mine in row.parts]
     residual = row.log_measured - log(sum(time_s for time_s, _ in scaled))
     slopes = {position[knob]: slope for knob, slope in _slopes(scaled).items()}
-    return _Linear(slopes, residual, _weight(residual))
+    return _Linear(row.kind, slopes, residual, _weight(residual, row.kind.noise_share))
 
 
-def _weight(residual: float) -> float:
-    """Of a row, in units of the prior's precisions: Student-t noise as reweighted normal noise."""
-    in_noise = residual / REPEAT_NOISE_SHARE
-    return (STUDENT_T_FREEDOM + 1) / (STUDENT_T_FREEDOM + in_noise**2) / REPEAT_NOISE_SHARE**2
+def _weight(residual: float, noise_share: float) -> float:
+    """Of a row, in units of the priors' precisions: Student-t noise as reweighted normal noise."""
+    in_noise = residual / noise_share
+    return (STUDENT_T_FREEDOM + 1) / (STUDENT_T_FREEDOM + in_noise**2) / noise_share**2
 
 
 def _slopes(scaled: Iterable[tuple[float, tuple[Knob, ...]]]) -> dict[Knob, float]:
@@ -336,11 +269,12 @@ def _slopes(scaled: Iterable[tuple[float, tuple[Knob, ...]]]) -> dict[Knob, floa
     return {knob: share / total for knob, share in shares.items()} if total > 0 else {}
 
 
-def _residual_share(residuals: Sequence[float], n_effective: float, class_share: float) -> float:
-    """Spread of the residuals, each cut at three times the class's, with the class's as OWN_ROWS rows."""
-    squares = sum(min(abs(one), 3 * class_share) ** 2 for one in residuals)
-    freedom = max(0.0, len(residuals) - n_effective)
-    return sqrt((squares + OWN_ROWS * class_share**2) / (freedom + OWN_ROWS))
+def _residual_share(kind: Agreement, rows: Sequence[_Linear], n_effective: float) -> float:
+    """Spread of the residuals, each cut at three times the class's, with the class's as CLASS_ROWS rows."""
+    usual = kind.unexplained_share
+    squares = [min(abs(row.residual), 3 * usual) ** 2 for row in rows if row.kind is kind]
+    freedom = max(0.0, len(squares) * (1 - n_effective / len(rows)))
+    return sqrt((sum(squares) + CLASS_ROWS * usual**2) / (freedom + CLASS_ROWS))
 
 
 def _bounded(log_factor: float) -> float:

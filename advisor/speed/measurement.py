@@ -10,9 +10,9 @@ from statistics import median
 from llmfit.advisor.hardware.fingerprint import machine_fingerprint
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
-from llmfit.advisor.speed.calibration import DECODE, PREFILL, REPEAT_NOISE_SHARE
+from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL, REPEAT_NOISE_SHARE
 from llmfit.advisor.text import clean_text
-from llmfit.advisor.units import GB
+from llmfit.advisor.units import GB, MIB
 
 BOUND_GRACE = 1.02
 """Clocks of memory differ by a little from the data sheet."""
@@ -22,6 +22,8 @@ SAME_DEPTH_SHARE = 0.05
 SAME_DEPTH_TOKENS = 64
 SAME_FILE_SHARE = 0.02
 """A header with its vocabulary takes up to 1.5 % of a file."""
+MIN_FILE_BYTES = 128 * MIB
+"""A smaller model lies in the caches of the chips (L2 of a GB202: 128 MiB) and says nothing of the memory."""
 THREADS_APART = 2
 """llama.cpp run with so many times more or fewer threads than it takes by itself is another machine."""
 CPU_BACKEND = "cpu"
@@ -151,6 +153,8 @@ def why_not_used(
         return "not a speed"
     if one.kind == PREFILL and one.prompt_tokens <= 0:
         return "the length of the prompt is not known"
+    if one.file_bytes < MIN_FILE_BYTES:
+        return f"the model is so small ({one.file_bytes / MIB:.3g} MiB) that it lies in the chip's cache"
     if one.speculative:
         return "with speculation: tokens that were guessed are no measure of the machine"
     if one.other_load:

@@ -1,10 +1,10 @@
 """What calibrating a machine on a few of its own runs is worth.
 
 Run from the top of the repository: ``python tests/bench/calibration_accuracy.py [ROWS]``. For every card with
-at least 12 rows of decode with everything on the GPU, many times: calibrate on five (or ROWS) rows taken at
-random, and predict the others. Prints the median error before and after, the effective number of parameters
-and the share of the other rows inside the range that the calibration states for 80 %. First by card, whoever
-measured it and with whichever driver; then by installation: one card, backend and person or repository.
+at least 12 rows, many times: calibrate on five (or ROWS) rows taken at random, and predict the others. Prints
+the median error before and after, the effective number of parameters and the share of the other rows inside
+the range that the calibration states for 80 %. By card, whoever measured it and with whichever driver, and by
+installation: one card, backend and person or repository.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.speed.calibration import Observation, Subject, apply, fit_calibration
+from llmfit.advisor.speed.calibration import Observation, apply, fit_calibration
+from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL, Subject
 from llmfit.advisor.speed.decode import Card, plan_decode
 from llmfit.advisor.speed.host import Host
+from llmfit.advisor.speed.prefill import plan_prefill
 from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import Cause, StepTime
 from tests.bench.speed_rows import SpeedRow, read_rows
@@ -54,18 +56,24 @@ class Score:
 
 
 def step_of(row: SpeedRow) -> StepTime | None:
-    """What the model of decode says of a row, uncalibrated; a file of another size reads so much more."""
-    gpus = [gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index]
-    assignment = assign_layers(row.model.shape, row.settings, [gpu.usable_bytes for gpu in gpus], row.weights)
-    reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)
-    cards = [Card.of(gpu, row.machine.os) for gpu in gpus[: assignment.n_devices]]
-    known = [card for card in cards if card is not None]
-    plan = (
-        plan_decode(row.model.shape, reads, known, Host.of(row.machine)) if len(known) == len(cards) else None
+    """What the formula says of a row, uncalibrated: one token, or the prompt that was timed."""
+    shape, settings, machine = row.model.shape, row.settings, row.machine
+    gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+    assignment = assign_layers(shape, settings, [gpu.usable_bytes for gpu in gpus], row.weights)
+    reads = decode_reads(shape, row.model.tensors, row.weights, assignment)
+    gpus = gpus[: assignment.n_devices]
+    if row.kind == PREFILL:
+        prompts = plan_prefill(shape, reads, gpus, machine, settings)
+        return prompts and prompts.prompt(row.prompt_tokens, row.depth_tokens)
+    cards = [card for gpu in gpus if (card := Card.of(gpu, machine.os)) is not None]
+    plan = plan_decode(shape, reads, cards, Host.of(machine)) if len(cards) == len(gpus) else None
+    return plan and _of_this_size(
+        plan.step(row.depth_tokens, settings.cache_type_k, settings.cache_type_v), row
     )
-    if plan is None:
-        return None
-    step = plan.step(row.depth_tokens, row.settings.cache_type_k, row.settings.cache_type_v)
+
+
+def _of_this_size(step: StepTime, row: SpeedRow) -> StepTime:
+    """A file of another mix of the same name reads so much more or less."""
     terms = tuple(
         replace(term, time_s=term.time_s * row.scale)
         if term.what != "KV cache" and term.cause in (Cause.GPU_MEMORY, Cause.SYSTEM_MEMORY)
@@ -77,8 +85,12 @@ def step_of(row: SpeedRow) -> StepTime | None:
 
 def observed(row: SpeedRow) -> Observation | None:
     step = step_of(row)
-    subject = Subject("decode", row.model.quantization, row.model.shape.architecture)
-    return None if step is None else Observation(step, 1 / row.tok_s, subject)
+    if step is None or (row.kind == PREFILL and not row.prompt_tokens):
+        return None
+    measured_s = (row.prompt_tokens if row.kind == PREFILL else 1) / row.tok_s
+    return Observation(
+        step, measured_s, Subject(row.kind, row.model.quantization, row.model.shape.architecture)
+    )
 
 
 def by_card(row: SpeedRow) -> str:
@@ -88,7 +100,8 @@ def by_card(row: SpeedRow) -> str:
 def by_installation(row: SpeedRow) -> str:
     """Of a public repository its owner and name: every result file there is from one rig."""
     user = "/".join(row.user.split("/")[3:5]) if row.user.startswith("http") else row.user
-    return f"{row.device} {row.machine.gpus[0].backend} {user}"
+    backend = row.machine.gpus[0].backend if row.machine.gpus else "cpu"
+    return f"{row.device} {backend} {user}"
 
 
 def score(rows: Sequence[Labelled], n_known: int, chance: random.Random) -> Score:
@@ -128,9 +141,19 @@ def report(rows: Sequence[Labelled], group: Callable[[SpeedRow], str], n_known: 
 
 def main() -> None:
     n_known = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    rows = [(row, one) for row in read_rows(Counter()) if row.on_gpus and (one := observed(row)) is not None]
-    for title, group in (("by card", by_card), ("by installation", by_installation)):
-        print(f"\nCalibrated on {n_known} rows, {title}")
+    decode, prefill = (
+        [(row, one) for row in read_rows(Counter(), kind) if (one := observed(row)) is not None]
+        for kind in (DECODE, PREFILL)
+    )
+    resident = [labelled for labelled in decode if labelled[0].on_gpus]
+    offloaded = [labelled for labelled in decode if not labelled[0].on_gpus]
+    for title, rows, group in (
+        ("decode on GPUs, by card", resident, by_card),
+        ("decode on GPUs, by installation", resident, by_installation),
+        ("decode with weights in RAM, by installation", offloaded, by_installation),
+        ("prefill, by installation", prefill, by_installation),
+    ):
+        print(f"\nCalibrated on {n_known} rows: {title}")
         print(HEAD)
         for line in report(rows, group, n_known):
             print(line)

@@ -15,7 +15,8 @@ from llmfit.advisor.measurements.calibrate import Judged, fit_judged, judge_meas
 from llmfit.advisor.measurements.llama_bench import NotUnderstoodError, measurement_of, read_rows
 from llmfit.advisor.measurements.record import SPEED_SETTINGS
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
-from llmfit.advisor.speed.calibration import PREFILL, Calibration, Knob, apply
+from llmfit.advisor.speed.calibration import Calibration, apply
+from llmfit.advisor.speed.calibration_factors import PREFILL, Knob
 from llmfit.advisor.speed.measurement import Measurement, machine_key
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import MIB
@@ -36,15 +37,18 @@ _SCOPES = {
     "file_type": "weights in {name}, beyond that",
     "launch": "starting kernels",
     "family": "layers of {name}, beyond that",
-    "system_memory": "reading the RAM",
+    "system_memory": "what the CPU does",
     "system_file_type": "weights in {name} in RAM, beyond that",
     "system_launch": "handing layers to the CPU",
-    "system_compute": "the CPU's arithmetic",
-    "prefill": "arithmetic of a prompt",
-    "prefill_pcie": "moving weights to the GPU for a prompt",
+    "prefill": "prompts on the GPU",
+    "prefill_experts": "experts of prompts, beyond that",
+    "prefill_attention": "attention of prompts, beyond that",
     "prefill_file_type": "prompts with weights in {name}, beyond that",
     "prefill_family": "prompts of {name}, beyond that",
+    "prefill_system": "prompts on the CPU",
+    "prefill_pcie": "moving weights to the GPU for a prompt",
 }
+RESIDUALS_OF = ("on_gpus", "with_weights_in_ram", "prefill")
 NOTICED_SHARE = 0.005
 """A factor nearer to 1 says nothing."""
 
@@ -76,9 +80,8 @@ def _lines(judged: Sequence[Judged], calibration: Calibration | None, of_all: bo
         yield "Nothing has been measured" + ("." if of_all else " on this machine.")
         yield from wrapped("Add what llama-bench printed: llmfit calibration add FILE. " + _HINT)
         return
-    head = ["id", "model", "file", "test", "measured", "formula", "calibrated", ""]
+    head = ["id", "model", "file", "test", "tok/s", "formula", "calibrated", ""]
     yield from table([head, *(_row(one, calibration) for one in judged)], right=(0, 4, 5, 6))
-    yield "tok/s"
     for one in judged:
         if one.why_not is not None:
             yield from wrapped(f"{one.kept.id} is not used: {printable(one.why_not)}.")
@@ -92,8 +95,7 @@ def _lines(judged: Sequence[Judged], calibration: Calibration | None, of_all: bo
 
 def _summary(calibration: Calibration) -> str:
     count = f"{calibration.n_used} configuration{'s' * (calibration.n_used != 1)}"
-    rest = f"speeds then differ by {calibration.residual_share:.0%} from case to case"
-    return f"Calibrated on {count}; {rest}. Against the formula, on this machine:"
+    return f"Calibrated on {count}. Against the formula, on this machine:"
 
 
 def _row(one: Judged, calibration: Calibration | None) -> list[str]:
@@ -161,7 +163,7 @@ def _calibration_document(calibration: Calibration) -> dict[str, object]:
     return {
         "configurations_used": calibration.n_used,
         "effective_parameters": calibration.n_effective,
-        "residual_share": calibration.residual_share,
+        "residual_shares": dict(zip(RESIDUALS_OF, calibration.residual_shares, strict=True)),
         "factors": [
             {"scope": knob[0], "of": knob[1] or None, "time_factor": factor, "text": text}
             for knob, factor, text in _factors(calibration)
