@@ -1,6 +1,6 @@
 """Measured speeds as questions to the estimator: which model, on which machine, placed how, how deep.
 
-Reads tests/data/speed_*.csv.gz (see speed.md there). A row is left out, and counted with its reason, where
+Reads tests/data/speed_*.csv.gz (see speed.md there) and, of prefill, prefill_developers.csv. A row is left out, and counted with its reason, where
 the model, its file type or the card is not in the catalogue, or where nobody tells what was placed where.
 """
 
@@ -32,6 +32,8 @@ DATA = Path(__file__).parents[1] / "data"
 SAME_FILE = 0.25
 """Another mix of the same name may be this much larger or smaller; what it reads is scaled by it."""
 DEEP_TOKENS = 9000
+INTEGRATED = "CPU and iGPU"
+"""Layers on both, one RAM for both: says little of offload to a card of its own."""
 RIG_RAM_GB_PER_S = {
     ("Quadro RTX 5000 16GB", "DDR5-4000 JEDEC"): "64.0",
     ("Quadro RTX 5000 16GB", "DDR5-4800"): "76.8",
@@ -44,6 +46,11 @@ RIG_RAM_GB_PER_S = {
 """Peak of the RAM of the llama-bench rigs by card and what was printed of it: two channels where only the
 size was told. The first two and the last but one are told; the laptop's and the R9700's are assumed to be
 DDR5-5600, the last to be DDR5-5200 (the CPU's own rating)."""
+RATED_RAM_GB_PER_S = {"Core i9-9900T": "42.7", "Core i3-1315U (Framework 12)": "41.6"}
+"""By CPU where nothing was printed of the RAM: what the CPU is rated for (Intel ARK: two channels of DDR4-2666,
+DDR5-5200) in a board with two channels and in a laptop that has one slot. The other rigs that print nothing
+(GTX 1070, V620, gfx1030, RTX 5090, RTX 5070 Ti + 5060 Ti; boards with a CIX P1 or a Qualcomm QCS, a Xeon 8358)
+are left out: their boards take RAM of several speeds and widths."""
 _TEST = re.compile(r"(tg|pp)(\d+)?(?: @ d(\d+))?$")
 _LAYERS_OF_EXPERTS = re.compile(r"ot: experts of (\d+) layers on CPU|^(\d+)$")
 
@@ -77,7 +84,7 @@ class SpeedRow:
     @property
     def on_gpus(self) -> bool:
         """Everything is on the GPUs."""
-        return self.group not in ("dense offload", "MoE offload", "CPU only")
+        return self.group not in ("dense offload", "MoE offload", "CPU only", INTEGRATED)
 
 
 def read_rows(left_out: Counter[str], kind: str = "decode") -> Iterator[SpeedRow]:
@@ -203,7 +210,8 @@ def _llama_bench(fields: Mapping[str, str], kind: str) -> SpeedRow:
 
 
 def _llama_bench_machine(fields: Mapping[str, str]) -> Machine:
-    ram = RIG_RAM_GB_PER_S.get((fields["gpu_name"], fields["ram"]), "")
+    printed = RIG_RAM_GB_PER_S.get((fields["gpu_name"], fields["ram"]), "")
+    ram = printed or RATED_RAM_GB_PER_S.get(fields["cpu"], "")
     if fields["placement"] == "cpu":
         return cpu_machine(ram, "", fields["cpu"])
     names = [name.strip() for name in re.sub(r"\([^)]*\)", "", fields["gpu_name"]).split("+")]
@@ -217,6 +225,8 @@ def _llama_bench_machine(fields: Mapping[str, str]) -> Machine:
 def _llama_bench_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:
     placement = fields["placement"]
     ubatch = int(float(fields["n_ubatch"] or 512))
+    if "b=-b 256" in fields["notes"]:  # the batch is no column; a ubatch is no larger
+        ubatch = min(ubatch, 256)
     flash = fields["fa"] != "0"
     if placement in ("gpu", "multi-gpu"):
         return _settings(machine, ALL_LAYERS, ubatch=ubatch, flash_attn=flash)
@@ -268,6 +278,8 @@ def _group(machine: Machine, model: Model, depth_tokens: int, settings: LaunchSe
     if not settings.devices:
         return "CPU only"
     if settings.n_cpu_moe or settings.gpu_layers <= model.shape.n_layer:
+        if machine.gpus[0].unified_memory:
+            return INTEGRATED
         return "MoE offload" if model.shape.n_expert else "dense offload"
     if machine.gpus[0].vendor == "apple":
         return "Apple"
