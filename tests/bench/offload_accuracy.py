@@ -3,8 +3,8 @@
 Run from the top of the repository: ``python tests/bench/offload_accuracy.py``. Prints by class the median and
 the 90th percentile of the absolute error, the share within 20 %, the bias, the share inside the stated range
 and the median over devices: with the constants as they are, and (with the extra ``bench``: numpy and scipy)
-with each device or each family of models (architecture) left out of the fit. Then the time of a moved layer, estimated and measured, of
-the rigs that moved layers one by one.
+with each device or each family of models (architecture) left out of the fit. Then the time of a moved layer,
+estimated and measured, of the rigs that moved layers one by one.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ def main() -> None:
     samples = read_samples(left_out)
     own = fit_samples(samples)
     _table("constants as they are", [(sample, sample.error(HOST)) for sample in samples])
-    for what, key in (
-        ("device", lambda one: one.row.device),
-        ("family", lambda one: one.row.model.shape.architecture),
-    ):
+    for what, key in (("device", _device), ("family", _family)):
         errors = _left_out(own, key)
         if errors is None:
             print(f"Leaving a {what} out needs numpy and scipy: install llmfit with the extra bench.")
@@ -46,6 +43,14 @@ def main() -> None:
             _devices(errors)
     _sweeps(own)
     print("left out:", ", ".join(f"{count} {reason}" for reason, count in left_out.most_common()))
+
+
+def _device(sample: HostSample) -> str:
+    return sample.row.device
+
+
+def _family(sample: HostSample) -> str:
+    return sample.row.model.shape.architecture
 
 
 def _left_out(
@@ -104,19 +109,21 @@ def _sweeps(samples: Sequence[HostSample]) -> None:
     rigs: dict[tuple[str, ...], dict[int, HostSample]] = defaultdict(dict)
     for sample in samples:
         if not sample.alone and not sample.row.depth_tokens:
-            ram_gb_s = (sample.machine.memory.bandwidth_bytes_per_s or 0) / 1e9
-            rig = (sample.row.device, sample.machine.gpus[0].backend, f"RAM {ram_gb_s:.0f} GB/s", sample.model,
-                   sample.row.model.quantization, str(sample.row.scale))  # fmt: skip
-            n_moved = sample.reads.n_expert_layers or sample.reads.n_layers
-            rigs[rig][n_moved] = sample
+            rigs[_rig(sample)][sample.reads.n_expert_layers or sample.reads.n_layers] = sample
     print("\nms of a moved layer: estimated, measured")
     for rig, found in sorted(rigs.items()):
         if len(found) >= SWEEP:
-            estimated = _slope({n: sample.step_s(HOST) for n, sample in found.items()})
-            measured = _slope({n: sample.measured_s for n, sample in found.items()})
-            print(
-                f"{1e3 * estimated:7.3f} {1e3 * measured:7.3f}  {', '.join(rig[:-1])}: layers {sorted(found)}"
-            )
+            estimated = 1e3 * _slope({n: sample.step_s(HOST) for n, sample in found.items()})
+            measured = 1e3 * _slope({n: sample.measured_s for n, sample in found.items()})
+            print(f"{estimated:7.3f} {measured:7.3f}  {', '.join(rig[:-1])}: layers {sorted(found)}")
+
+
+def _rig(sample: HostSample) -> tuple[str, ...]:
+    """One computer with one file; the file's size over the one laid out here last."""
+    ram_gb_s = (sample.machine.memory.bandwidth_bytes_per_s or 0) / 1e9
+    backend, model = sample.machine.gpus[0].backend, sample.row.model
+    rig = (sample.row.device, backend, f"RAM {ram_gb_s:.0f} GB/s", model.id, model.quantization)
+    return (*rig, str(sample.row.scale))
 
 
 def _slope(time_s: dict[int, float]) -> float:
