@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,14 @@ class PrefillConstants:
     """How many layers' ``layer_s`` a layer with experts, one with a state costs more."""
     pipeline_share: float
     """Of the time that a perfect pipeline over several GPUs would hide."""
+    odd_head_factor: float
+    """Attention with heads that are not 128 wide, over that with heads that are."""
     pcie_share: float
     """Of the link's peak, copying weights from RAM."""
     copy_ram_share: float
     """Of the RAM's bandwidth, the same: the driver copies pageable memory into a buffer of its own."""
+    vulkan_copy_factor: float
+    """Vulkan copies slower than CUDA and ROCm."""
     core_flops: float
     """A core of a CPU with AVX2."""
     wide_core_factor: float
@@ -61,27 +66,72 @@ class PrefillConstants:
     """Where nothing is known of the cores: operations for each byte of RAM bandwidth."""
 
 
-START = PrefillConstants(
+class Placement(Enum):
+    """What the doubt of a rate depends on."""
+
+    ONE_GPU = "one GPU"
+    SEVERAL_GPUS = "several GPUs"
+    OFFLOAD = "partly in RAM"
+    CPU = "CPU only"
+    UNKNOWN_CARD = "unknown card"
+
+
+CONSTANTS = PrefillConstants(
     kernels={
-        "cuda": Kernels(0.90, 0.75, 0.95, 0.90, 0.8, 20.0, 0.5, 30e-6),
-        "cuda shader": Kernels(0.80, 0.6, 0.95, 0.90, 0.8, 20.0, 0.3, 40e-6),
-        "rocm": Kernels(0.30, 1.2, 0.95, 0.90, 0.6, 20.0, 0.2, 60e-6),
-        "vulkan nvidia": Kernels(0.75, 0.9, 0.95, 0.90, 0.6, 20.0, 0.4, 40e-6),
-        "vulkan": Kernels(0.25, 0.8, 0.95, 0.90, 0.6, 20.0, 0.15, 60e-6),
-        "sycl": Kernels(0.25, 0.8, 0.95, 0.90, 0.6, 20.0, 0.15, 60e-6),
-        "metal": Kernels(0.60, 1.0, 0.95, 0.90, 0.7, 10.0, 0.3, 40e-6),
+        "cuda": Kernels(0.848, 0.723, 1.11, 0.662, 0.697, 24.9, 0.645, 0.00018),
+        "cuda shader": Kernels(1.01, 0.6, 0.95, 0.9, 0.794, 20.1, 0.4, 8.01e-05),
+        "rocm": Kernels(0.284, 1.42, 0.96, 0.818, 0.496, 23.5, 0.124, 9.8e-05),
+        "vulkan nvidia": Kernels(0.739, 0.899, 0.938, 0.9, 0.51, 20.5, 0.528, 7.89e-05),
+        "vulkan": Kernels(0.33, 0.784, 1.15, 0.779, 0.675, 21.8, 0.103, 8.93e-05),
+        "sycl": Kernels(0.25, 0.8, 0.95, 0.9, 0.6, 20, 0.12, 8e-05),
+        "metal": Kernels(0.701, 1, 0.84, 0.9, 0.877, 9.74, 0.511, 8.08e-05),
     },
-    class_factor={("Apple M5", "metal"): 2.3},
+    class_factor={
+        ("Apple M5", "metal"): 2.3,
+        ("Turing", "cuda"): 0.503,
+        ("Hopper", "cuda"): 0.45,
+        ("Ada Lovelace", "cuda"): 1.52,
+        ("Ada Lovelace", "vulkan"): 1.06,
+        ("Ampere", "cuda"): 0.952,
+        ("Ampere", "vulkan"): 1.34,
+        ("Apple M1", "metal"): 0.978,
+        ("Apple M2", "metal"): 1.04,
+        ("Apple M4", "metal"): 1.04,
+        ("Blackwell 2.0", "cuda"): 1.23,
+        ("GCN 4.0", "rocm"): 0.922,
+        ("GCN 4.0", "vulkan"): 1.01,
+        ("GCN 5.1", "rocm"): 1.64,
+        ("Pascal", "cuda"): 1.01,
+        ("RDNA 2.0", "rocm"): 1.15,
+        ("RDNA 2.0", "vulkan"): 1.05,
+        ("RDNA 3.0", "rocm"): 1.01,
+        ("RDNA 3.0", "vulkan"): 1,
+        ("RDNA 3.5", "rocm"): 1,
+        ("RDNA 3.5", "vulkan"): 0.713,
+        ("RDNA 4.0", "rocm"): 0.881,
+        ("RDNA 4.0", "vulkan"): 0.595,
+        ("Turing", "vulkan"): 0.901,
+        ("Volta", "cuda"): 0.958,
+        ("Xe2-HPG (BMG-G31)", "vulkan"): 1.1,
+    },
     mobile_factor=1.25,
-    weight_read_share=0.7,
-    state_share=0.1,
-    expert_layers=1.0,
-    state_layers=2.0,
-    pipeline_share=0.8,
-    pcie_share=0.65,
-    copy_ram_share=0.23,
-    core_flops=45e9,
-    wide_core_factor=2.5,
-    host_ram_flops_per_byte=7.0,
+    weight_read_share=0.699,
+    state_share=0.0762,
+    expert_layers=1,
+    state_layers=2.2,
+    pipeline_share=0.748,
+    odd_head_factor=0.87,
+    pcie_share=0.791,
+    copy_ram_share=0.224,
+    vulkan_copy_factor=0.667,
+    core_flops=4.07e10,
+    wide_core_factor=1.9,
+    host_ram_flops_per_byte=7,
 )
-CONSTANTS = START
+RANGES: Mapping[Placement, tuple[float, float]] = {
+    Placement.ONE_GPU: (0.6, 1.5),
+    Placement.SEVERAL_GPUS: (0.6, 1.5),
+    Placement.OFFLOAD: (0.6, 1.6),
+    Placement.CPU: (0.5, 1.8),
+    Placement.UNKNOWN_CARD: (0.4, 2.0),
+}

@@ -23,17 +23,18 @@ USUAL_PCIE = (4, 16)
 """Where the link of a card is not known."""
 USUAL_RAM_BYTES_PER_S = 64e9
 """Two channels of DDR5-4000 or of a little more than DDR4-3200: where nothing is known."""
-USUAL_FLOPS_PER_BYTE = {"nvidia": 100.0, "amd": 110.0, "intel": 140.0, "apple": 33.0}
+USUAL_FLOPS_PER_BYTE = {"nvidia": 114.0, "amd": 123.0, "intel": 240.0, "apple": 35.0}
 """Rate over bandwidth of the cards of a vendor: the median over the catalogue. For a card of unknown rate."""
-COPY_BOUND_SHARE = 1.0
+BLEND = 4
+"""How sharply the slower of link and RAM decides: two equal ones reach 84 % of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardRates:
     """A GPU as prefill sees it. ``peak_flops`` is its fastest arithmetic: nothing multiplies faster.
 
-    ``quant_flops`` is what quantised matrices reach. ``is_guessed``: the rate is not known, only the
-    bandwidth.
+    ``quant_flops`` is what quantised matrices reach. ``is_known_class``: its rate is known, and cards of its
+    architecture were measured with its backend.
     """
 
     label: str
@@ -44,7 +45,7 @@ class CardRates:
     attention_flops: float
     state_flops: float
     kernels: Kernels
-    is_guessed: bool
+    is_known_class: bool
 
 
 def card_rates(gpu: Gpu, constants: PrefillConstants) -> CardRates | None:
@@ -52,7 +53,6 @@ def card_rates(gpu: Gpu, constants: PrefillConstants) -> CardRates | None:
     flops, bandwidth = gpu.fp16_flops, gpu.bandwidth_bytes_per_s
     if not bandwidth:
         return None
-    guessed = not flops
     known = float(flops or bandwidth * USUAL_FLOPS_PER_BYTE.get(gpu.vendor, 60.0))
     kernels = constants.kernels[kernels_of(gpu)]
     reference = reference_flops(gpu, known)
@@ -66,10 +66,10 @@ def card_rates(gpu: Gpu, constants: PrefillConstants) -> CardRates | None:
         peak_flops=known * _peak_factor(gpu),
         quant_flops=quant,
         float_flops=quant * kernels.float_factor,
-        attention_flops=reference * kernels.attention_share,
+        attention_flops=reference * kernels.attention_share * _attention_factor(gpu),
         state_flops=reference * constants.state_share,
         kernels=kernels,
-        is_guessed=guessed,
+        is_known_class=bool(flops) and (gpu.architecture or "", gpu.backend) in constants.class_factor,
     )
 
 
@@ -94,9 +94,15 @@ def reference_flops(gpu: Gpu, fp16_flops: float) -> float:
     return fp16_flops / 2
 
 
+def _attention_factor(gpu: Gpu) -> float:
+    """RDNA 4 doubled what its matrix units do a clock; attention got no faster (by the slopes with depth of an
+    R9700, an 8060S and a 7900 XTX: 60 operations a clock and compute unit on all three)."""
+    return 0.5 if gpu.architecture == "RDNA 4.0" else 1.0
+
+
 def _peak_factor(gpu: Gpu) -> float:
     """The fastest arithmetic over ``Gpu.fp16_flops``: 8-bit integers (data sheets: four times on GeForce and
-    with DP4A on Pascal, else twice); the matrix units that Apple added to the M5's GPU are not in its rate."""
+    with DP4A on Pascal, else twice); the matrix units in the GPU of Apple's M5 are not in its rate."""
     if gpu.vendor == "nvidia":
         quarter = gpu.architecture in SHADER_ARCHITECTURES or "GeForce" in gpu.name
         return 4.0 if quarter else 2.0
@@ -133,9 +139,12 @@ def link_bytes_per_s(gpu: Gpu) -> float:
 
 
 def copy_bytes_per_s(gpu: Gpu, machine: Machine, constants: PrefillConstants) -> float:
-    """What copies of weights from RAM reach: the link's share or the RAM's, whichever is less."""
-    ram = float(machine.memory.bandwidth_bytes_per_s or USUAL_RAM_BYTES_PER_S)
-    return min(link_bytes_per_s(gpu) * constants.pcie_share, ram * constants.copy_ram_share)
+    """What copies of weights from RAM reach: nearly the link's share or the RAM's, whichever is less."""
+    ram = float(machine.memory.bandwidth_bytes_per_s or USUAL_RAM_BYTES_PER_S) * constants.copy_ram_share
+    link = link_bytes_per_s(gpu) * constants.pcie_share
+    factor = constants.vulkan_copy_factor if gpu.backend == "vulkan" else 1.0
+    slower: float = (link**-BLEND + ram**-BLEND) ** (-1 / BLEND)
+    return factor * slower
 
 
 def host_flops(machine: Machine, constants: PrefillConstants) -> float | None:
