@@ -130,14 +130,15 @@ class MeasurementStore:
         ids, n_known = [], 0
         with self._opened(for_writing=True) as connection:
             for machine_key, document in documents:
-                done = connection.execute(
-                    "INSERT OR IGNORE INTO measurements (digest, machine_key, document) VALUES (?, ?, ?)",
-                    (hashlib.sha256(document.encode()).hexdigest(), machine_key, document),
-                )
-                if done.rowcount and done.lastrowid is not None:
-                    ids.append(done.lastrowid)
-                else:
+                digest = hashlib.sha256(document.encode()).hexdigest()
+                if connection.execute("SELECT 1 FROM measurements WHERE digest = ?", (digest,)).fetchone():
                     n_known += 1
+                    continue
+                done = connection.execute(
+                    "INSERT INTO measurements (digest, machine_key, document) VALUES (?, ?, ?)",
+                    (digest, machine_key, document),
+                )
+                ids.append(int(done.lastrowid or 0))
         return Added(tuple(ids), n_known, note)
 
     def forget(self, ids: Sequence[int] | None) -> int:
