@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from struct import pack, unpack
 from types import MappingProxyType
@@ -66,18 +66,38 @@ def assign_layers(
     elif settings.split_mode != "layer" and n_devices > 1:
         raise NotModelledError(f"split mode {settings.split_mode!r}", "not modelled: only layer and none are")
     shares = _shares(settings, free_bytes, n_devices)
-    devices = _layer_devices(shape.n_layer_all, settings.gpu_layers, shares)
+    plain = _plain_assignment(
+        shape.n_layer_all, settings.gpu_layers, shares, settings.kv_offload, settings.n_cpu_moe
+    )
+    if not settings.override_tensor:
+        return plain
     overrides = tensor_overrides(settings, weights, n_devices)
+    return replace(
+        plain,
+        experts_on_host=_experts_on_host(plain, weights, overrides),
+        has_overrides=True,
+        overrides=overrides,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _plain_assignment(
+    n_layer_all: int, gpu_layers: int, shares: tuple[float, ...], kv_offload: bool, n_cpu_moe: int
+) -> Assignment:
+    """The assignment without ``-ot``; all file types of a model have the same."""
+    devices = _layer_devices(n_layer_all, gpu_layers, shares)
     layer_device = devices[:-1]
     return Assignment(
-        n_devices=n_devices,
+        n_devices=len(shares),
         layer_device=layer_device,
         output_device=devices[-1],
-        cache_device=layer_device if settings.kv_offload else (HOST_DEVICE,) * shape.n_layer_all,
-        experts_on_host=_experts_on_host(settings, weights, layer_device, overrides),
-        n_cpu_moe=settings.n_cpu_moe,
-        has_overrides=bool(settings.n_cpu_moe or settings.override_tensor),
-        overrides=overrides,
+        cache_device=layer_device if kv_offload else (HOST_DEVICE,) * n_layer_all,
+        experts_on_host=tuple(
+            [il < n_cpu_moe or device == HOST_DEVICE for il, device in enumerate(layer_device)]
+        ),
+        n_cpu_moe=n_cpu_moe,
+        has_overrides=n_cpu_moe != 0,
+        overrides=_NO_OVERRIDES,
     )
 
 
@@ -115,7 +135,6 @@ def _f32(value: float) -> float:
     return rounded
 
 
-@lru_cache(maxsize=4096)
 def _layer_devices(n_layer_all: int, gpu_layers: int, shares: tuple[float, ...]) -> tuple[int, ...]:
     """Device of each block and, last, of the output (load_tensors: splits, i_gpu_start, act_gpu_layers)."""
     if not shares:
@@ -178,19 +197,16 @@ def _override_rule(text: str, n_devices: int) -> tuple[re.Pattern[str], int]:
 
 
 def _experts_on_host(
-    settings: LaunchSettings,
-    weights: WeightTable | None,
-    layer_device: tuple[int, ...],
-    overrides: Mapping[str, int],
+    plain: Assignment, weights: WeightTable | None, overrides: Mapping[str, int]
 ) -> tuple[bool, ...]:
     """Layers whose routed experts are all in RAM; a layer in RAM has them there anyway."""
-    moved = [il < settings.n_cpu_moe or device == HOST_DEVICE for il, device in enumerate(layer_device)]
+    moved = list(plain.experts_on_host)
     if overrides and weights is not None:
         experts: dict[int, list[bool]] = {}
         for tensor in weights.tensors:
             if tensor.layer >= 0 and CPU_MOE_PATTERN.search(tensor.name):
                 device = overrides.get(
-                    tensor.name, HOST_DEVICE if moved[tensor.layer] else layer_device[tensor.layer]
+                    tensor.name, HOST_DEVICE if moved[tensor.layer] else plain.layer_device[tensor.layer]
                 )
                 experts.setdefault(tensor.layer, []).append(device == HOST_DEVICE)
         for layer, on_host in experts.items():

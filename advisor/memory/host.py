@@ -64,26 +64,31 @@ class HostMemory:
 
 
 def host_memory(
-    shape: ModelShape,
-    table: WeightTable,
-    weights: WeightBytes,
-    settings: LaunchSettings,
-    geometry: CacheGeometry,
+    shape: ModelShape, table: WeightTable, weights: WeightBytes, settings: LaunchSettings
 ) -> HostMemory:
-    """How the host's share of the weights lies in RAM, and what comes on top."""
-    lazy = sum(
-        tensor.host_bytes
-        for tensor in table.tensors
-        if tensor.host_bytes > LAZY_TENSOR_BYTES
-        and shape.architecture == "gemma4"
-        and tensor.name == "per_layer_token_embd.weight"
-    )
+    """How the host's share of the weights lies in RAM, and what comes on top (not yet ``output_bytes``)."""
+    lazy = _lazy_bytes(shape, table)
     plain = weights.host_bytes - weights.repacked_bytes - lazy
     return HostMemory(
         mapped_bytes=plain if settings.mmap else 0,
         private_bytes=weights.repacked_bytes + (0 if settings.mmap else plain),
         lazy_bytes=lazy,
-        output_bytes=4 * shape.n_vocab * max(geometry.n_seq_max, geometry.n_outputs),
+        output_bytes=0,
         process_bytes=PROCESS_BYTES,
         prompt_cache_limit_bytes=settings.cache_ram_bytes,
+    )
+
+
+def output_bytes(shape: ModelShape, geometry: CacheGeometry) -> int:
+    """The rows of logits that a server hands out (``output_reserve``)."""
+    return 4 * shape.n_vocab * max(geometry.n_seq_max, geometry.n_outputs)
+
+
+def _lazy_bytes(shape: ModelShape, table: WeightTable) -> int:
+    if shape.architecture != "gemma4":
+        return 0
+    return sum(
+        tensor.host_bytes
+        for tensor in table.tensors
+        if tensor.host_bytes > LAZY_TENSOR_BYTES and tensor.name == "per_layer_token_embd.weight"
     )

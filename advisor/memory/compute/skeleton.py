@@ -9,33 +9,17 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, TypeVar
 
 from llmfit.advisor.memory.weights import PlacedTensor, WeightTable
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.same import Same
 
-T = TypeVar("T")
 _NUMBERS: dict[Hashable, int] = {}
 
 
 def number_of(structure: Hashable) -> int:
     """The same small number for equal structures."""
     return _NUMBERS.setdefault(structure, len(_NUMBERS))
-
-
-class Same(Generic[T]):
-    """Hashes and compares by identity, and keeps the object alive while it is a key."""
-
-    __slots__ = ("it",)
-
-    def __init__(self, it: T) -> None:
-        self.it = it
-
-    def __hash__(self) -> int:
-        return id(self.it)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.it is self.it
 
 
 @dataclass(frozen=True, slots=True)
