@@ -15,10 +15,10 @@ from llmfit.advisor.hardware.machine import Cpu, Machine, Memory
 from llmfit.advisor.speed.host_constants import (
     CPU_ONLY_RANGE,
     EXPERTS_IN_RAM_RANGE,
-    FLOAT,
     HOST,
     I_QUANT,
     LAYERS_IN_RAM_RANGE,
+    SIMPLE,
     TYPE_GROUPS,
     USUAL_CORES,
     HostConstants,
@@ -29,6 +29,9 @@ from llmfit.advisor.speed.terms import Cause, Term
 PLACE = "RAM"
 MEASURED = "measured"
 """Beginning of ``Memory.bandwidth_source`` where the figure was measured by reading (remembered.py)."""
+F16_BYTES = 2
+HEADS_A_CACHE_HEAD = 4
+"""Of today's models: 4 to 8 query heads share one of the cache."""
 X86_BEFORE_AVX2 = frozenset({"sse4_2", "avx", "f16c"})
 """Features (hardware/host/cpuinfo.py) that a CPU without AVX2 tells."""
 
@@ -37,12 +40,11 @@ X86_BEFORE_AVX2 = frozenset({"sse4_2", "avx", "f16c"})
 class Host:
     """What the speed of the CPU's part depends on.
 
-    ``dense_bytes_per_s`` and ``expert_bytes_per_s`` are what all cores together read, ``peak_bytes_per_s``
-    bounds it. ``n_fast_cores`` are those that work, less what an old CPU takes longer.
+    ``read_bytes_per_s`` is what all cores together read, ``peak_bytes_per_s`` bounds it. ``n_fast_cores``
+    are those that work, less what an old CPU takes longer.
     """
 
-    dense_bytes_per_s: float
-    expert_bytes_per_s: float
+    read_bytes_per_s: float
     peak_bytes_per_s: float
     n_fast_cores: float
     constants: HostConstants = HOST
@@ -54,21 +56,15 @@ class Host:
         if ram.bandwidth_bytes_per_s is None:
             return None
         n_cores = n_working_cores(cpu)
-        dense, expert = (
-            _read_bytes_per_s(ram, cpu.numa_nodes or 1, n_cores, share, constants)
-            for share in (constants.dense_share, constants.expert_share)
-        )
         return Host(
-            dense_bytes_per_s=dense,
-            expert_bytes_per_s=expert,
+            read_bytes_per_s=_read_bytes_per_s(ram, cpu.numa_nodes or 1, n_cores, constants),
             peak_bytes_per_s=float(max(ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s or 0)),
             n_fast_cores=n_cores / (constants.old_cpu_factor if _is_old(cpu) else 1.0),
             constants=constants,
         )
 
     def read_s(self, read: WeightReads) -> float:
-        rate = self.expert_bytes_per_s if read.role is Role.EXPERT else self.dense_bytes_per_s
-        return read.n_bytes / rate
+        return read.n_bytes / self.read_bytes_per_s
 
     def arithmetic_s(self, read: WeightReads) -> float:
         each_s = self.constants.s_per_parameter[TYPE_GROUPS.get(read.type_name, I_QUANT)]
@@ -86,9 +82,7 @@ def _is_old(cpu: Cpu) -> bool:
     return "avx2" not in cpu.features and not X86_BEFORE_AVX2.isdisjoint(cpu.features)
 
 
-def _read_bytes_per_s(
-    ram: Memory, n_nodes: int, n_cores: int, share: float, constants: HostConstants
-) -> float:
+def _read_bytes_per_s(ram: Memory, n_nodes: int, n_cores: int, constants: HostConstants) -> float:
     """The least of what the RAM's peak, a measurement and the cores allow."""
     limits = [n_cores * constants.core_bytes_per_s]
     known, peak = ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s
@@ -98,7 +92,7 @@ def _read_bytes_per_s(
     else:
         peak = known
     if peak is not None:
-        limits.append(peak * share * nodes_share)
+        limits.append(peak * constants.read_share * nodes_share)
     return min(limits)
 
 
@@ -108,13 +102,9 @@ def cache_bytes_per_s(host: Host, alone: bool) -> float:
     Flash attention multiplies every element once for each query head that shares it; f16 as float matrices.
     """
     del alone
-    each_s = 2 / host.dense_bytes_per_s
-    work_s = HEADS_A_CACHE_HEAD * host.constants.s_per_parameter[FLOAT] / host.n_fast_cores
-    return 2 / hypot(each_s, work_s)
-
-
-HEADS_A_CACHE_HEAD = 4
-"""Of today's models: 4 to 8 query heads share one of the cache."""
+    read_s = F16_BYTES / host.read_bytes_per_s
+    work_s = HEADS_A_CACHE_HEAD * host.constants.s_per_parameter[SIMPLE] / host.n_fast_cores
+    return F16_BYTES / hypot(read_s, work_s)
 
 
 def host_terms(reads: PlaceReads, host: Host, alone: bool) -> tuple[Term, ...]:
