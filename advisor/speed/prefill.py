@@ -63,6 +63,25 @@ class PrefillPlan:
             bound_s += more_bound_s
         return StepTime(tuple(terms), bound_s)
 
+    def prompt_s(self, prompt_tokens: int, depth_tokens: int = 0) -> float:
+        """``prompt(…).total_s`` without the terms, in a tenth of the time: for tables."""
+        rest = prompt_tokens % self.ubatch_tokens
+        if self.left_to_cpu is not None and 0 < rest < MIN_OFFLOAD_TOKENS:
+            return self.prompt(prompt_tokens, depth_tokens).total_s
+        chunks = chunks_of(prompt_tokens, depth_tokens, self.ubatch_tokens, self.expert_share)
+        stages = self.stages if self.copied is None else (*self.stages, self.copied)
+        times = [stage.total.time_s(chunks, self.window_tokens) for stage in stages]
+        floors = [stage.floor.time_s(chunks) for stage in stages]
+        if self.overlap_share and prompt_tokens > self.ubatch_tokens:
+            return max(*floors, sum(times) * self._kept(times, prompt_tokens))
+        return max(sum(floors), sum(times))
+
+    def _kept(self, times: Sequence[float], prompt_tokens: int) -> float:
+        """The part of the stages' times that a pipeline does not hide: while a GPU works on one ubatch, the
+        one before it works on the next. Only the slowest counts, but for the first ubatch on its way."""
+        hidden = self.overlap_share * (1 - self.ubatch_tokens / prompt_tokens)
+        return 1 - hidden * (1 - max(times) / sum(times))
+
     def _with_ram(self, copied: Stage, chunks: Chunks) -> tuple[list[Term], float]:
         """The weights in RAM: copied for every ubatch, but for a last one that is too small. There what takes
         less time is shown, so that no prompt takes longer than one that has a token more."""
@@ -79,12 +98,9 @@ class PrefillPlan:
         return min(plain, split, key=lambda one: max(one[1], sum(term.time_s for term in one[0])))
 
     def _overlapped(self, chunks: Chunks) -> StepTime:
-        """While a GPU works on one ubatch, the one before it works on the next: only the slowest counts,
-        except for the first ubatch on its way through."""
         each = [_summed((stage,), chunks, self.window_tokens) for stage in self.stages]
         times = [sum(term.time_s for term in terms) for terms, _ in each]
-        hidden = self.overlap_share * (1 - self.ubatch_tokens / chunks.prompt_tokens)
-        kept = 1 - hidden * (1 - max(times) / sum(times))
+        kept = self._kept(times, chunks.prompt_tokens)
         terms = tuple(_shortened(term, kept) for terms, _ in each for term in terms)
         return StepTime(terms, max(bound_s for _, bound_s in each))
 
@@ -136,7 +152,7 @@ def plan_prefill(
     cards = [card for card in found if card is not None]
     if len(cards) < len(found):
         return None
-    costs = PlaceCosts(shape, reads, constants)
+    costs = PlaceCosts.of(shape, reads, constants)
     in_ram = bool(reads.host.weight_bytes(Role.DENSE, Role.EXPERT))
     stages = [costs.gpu_stage(place, card) for place, card in zip(reads.gpus, cards, strict=True)]
     ubatch_tokens = max(1, min(settings.ubatch, settings.batch))

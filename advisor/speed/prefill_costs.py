@@ -27,6 +27,11 @@ class PlaceCosts:
     shape: ModelShape
     reads: DecodeReads
     constants: PrefillConstants
+    attention_flop: tuple[float, float]
+
+    @staticmethod
+    def of(shape: ModelShape, reads: DecodeReads, constants: PrefillConstants) -> PlaceCosts:
+        return PlaceCosts(shape, reads, constants, _attention_flop(shape))
 
     def gpu_stage(self, place: PlaceReads, card: CardRates) -> Stage:
         """What a GPU does with the weights and the cache that it holds."""
@@ -37,10 +42,9 @@ class PlaceCosts:
         costs += self._layers(layers, card)
         floor = Floor(
             token_s=self._flop(place) / card.peak_flops,
-            ubatch_s=place.weight_bytes(Role.DENSE) / card.bytes_per_s,
-            touch_s=self._all_experts(place.weight_bytes(Role.EXPERT)) / card.bytes_per_s,
+            ubatch_s=place.weight_bytes(Role.DENSE, Role.EXPERT) / card.bytes_per_s,
         )
-        return Stage(tuple(costs), floor)
+        return Stage.of(costs, floor)
 
     def copied_stage(
         self, card: CardRates, copy_bytes_per_s: float, link_bytes_per_s: float, *, with_cache: bool
@@ -69,10 +73,9 @@ class PlaceCosts:
         costs += self._layers(host.n_layers + self.constants.expert_layers * host.n_expert_layers, card)
         floor = Floor(
             token_s=self._flop(host) / card.peak_flops,
-            ubatch_s=dense / link_bytes_per_s,
-            touch_s=experts / link_bytes_per_s,
+            ubatch_s=host.weight_bytes(Role.DENSE, Role.EXPERT) / link_bytes_per_s,
         )
-        return Stage(tuple(costs), floor)
+        return Stage.of(costs, floor)
 
     def host_stage(
         self, machine: Machine, *, with_weights: bool = True, with_cache: bool = True
@@ -96,7 +99,7 @@ class PlaceCosts:
                     Cost("attention", RAM, Cause.COMPUTE, state_s, 0.0, 0.0, cell_s, window_s, per_s=flops)
                 )
         if not with_weights or ram is None:
-            return Stage(tuple(costs), Floor())
+            return Stage.of(costs, Floor())
         dense = host.weight_bytes(Role.DENSE)
         experts = self._all_experts(host.weight_bytes(Role.EXPERT))
         costs.append(
@@ -111,7 +114,7 @@ class PlaceCosts:
             )
         )
         peak = float(max(ram, machine.memory.peak_bandwidth_bytes_per_s or 0))
-        return Stage(tuple(costs), Floor(ubatch_s=dense / peak, touch_s=experts / peak))
+        return Stage.of(costs, Floor(ubatch_s=host.weight_bytes(Role.DENSE, Role.EXPERT) / peak))
 
     def _layers(self, layers: float, card: CardRates) -> Iterator[Cost]:
         if layers:
@@ -173,7 +176,7 @@ class PlaceCosts:
     def _cell_flop(self, cache: CacheReads) -> tuple[float, float]:
         """Operations for one token looking at one cached token: in the layers here that see all of the cache,
         and in those with a window. Each head multiplies a row of K and one of V."""
-        full, window = _attention_flop(self.shape)
+        full, window = self.attention_flop
         caches = [place.cache for place in self.reads.places]
         all_full = sum(one.full_k_elements for one in caches)
         all_window = sum(one.window_k_elements for one in caches)

@@ -95,8 +95,8 @@ def reference_flops(gpu: Gpu, fp16_flops: float) -> float:
 
 
 def _attention_factor(gpu: Gpu) -> float:
-    """RDNA 4 doubled what its matrix units do a clock; attention got no faster (by the slopes with depth of an
-    R9700, an 8060S and a 7900 XTX: 60 operations a clock and compute unit on all three)."""
+    """RDNA 4 doubled what its matrix units do a clock; attention got no faster (by the slopes with depth of
+    an R9700, an 8060S and a 7900 XTX: 60 operations a clock and compute unit on all three)."""
     return 0.5 if gpu.architecture == "RDNA 4.0" else 1.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmfit.advisor.speed.terms import Cause, Term
@@ -59,7 +60,8 @@ class Cost:
     """Operations or bytes a second, where one rate holds."""
     unit: str = "FLOP"
 
-    def term(self, chunks: Chunks, window_tokens: int) -> Term:
+    def time_s(self, chunks: Chunks, window_tokens: int) -> float:
+        """Seconds of all ubatches."""
         time_s = (
             self.token_s * chunks.prompt_tokens
             + self.ubatch_s * chunks.n_ubatches
@@ -70,26 +72,31 @@ class Cost:
             time_s += self.cell_s * chunks.cells()
         if self.window_cell_s:
             time_s += self.window_cell_s * chunks.cells(window_tokens)
+        return time_s
+
+    def term(self, chunks: Chunks, window_tokens: int) -> Term:
+        time_s = self.time_s(chunks, window_tokens)
         amount = None if self.per_s is None else time_s * self.per_s
         return Term(self.what, self.where, self.cause, time_s, amount, self.per_s, self.unit)
 
 
+COEFFICIENTS = ("token_s", "ubatch_s", "touch_s", "cell_s", "window_cell_s", "cache_token_s")
+"""What a Cost is made of, in the order of its fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What no device can beat: operations over its peak rate, bytes over its peak bandwidth or link."""
+    """What no device can beat: operations over its peak rate, bytes over the peak of its memory or link.
+
+    Of experts only those count that one token uses: how many more a prompt touches depends on its text (the
+    random tokens of llama-bench seem to touch fewer than all of gpt-oss-120b's).
+    """
 
     token_s: float = 0.0
     ubatch_s: float = 0.0
-    touch_s: float = 0.0
-    copy_ubatch_s: float = 0.0
-    copy_touch_s: float = 0.0
 
     def time_s(self, chunks: Chunks) -> float:
-        return max(
-            self.token_s * chunks.prompt_tokens,
-            self.ubatch_s * chunks.n_ubatches + self.touch_s * chunks.touched,
-            self.copy_ubatch_s * chunks.n_ubatches + self.copy_touch_s * chunks.touched,
-        )
+        return max(self.token_s * chunks.prompt_tokens, self.ubatch_s * chunks.n_ubatches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +105,12 @@ class Stage:
 
     costs: tuple[Cost, ...]
     floor: Floor
+    total: Cost
+    """All of ``costs`` as one."""
+
+    @staticmethod
+    def of(costs: Iterable[Cost], floor: Floor) -> Stage:
+        parts = tuple(costs)
+        sums = (sum(getattr(part, name) for part in parts) for name in COEFFICIENTS)
+        total = Cost("total", "", Cause.COMPUTE, *sums)
+        return Stage(parts, floor, total)

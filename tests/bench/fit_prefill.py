@@ -2,18 +2,17 @@
 
 Run from the top of the repository: ``python tests/bench/fit_prefill.py``. Prints the constants as they stand
 in that module. Every constant is a factor on its value in START, whose logarithm is held near zero by a prior
-(a class of cards that one user alone measured is held tighter), so that what no row decides stays where the
+(what one source alone tells of is held tighter), so that what no row decides stays where the
 shared value is. Errors are logarithms, robust (large ones count less than squared), and a device weighs as
 the number of its rows to the power DEVICE_POWER. Gauss-Newton steps with numerical derivatives.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,12 @@ from typing import Any
 try:
     import numpy as np
 except ImportError:
-    sys.exit("numpy is needed to fit: pip install 'llmfit[bench]'.")
+    sys.exit("Fitting needs numpy: install llmfit with the extra bench.")
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.prefill import plan_prefill
 from llmfit.advisor.speed.prefill_constants import Kernels, PrefillConstants
-from llmfit.advisor.speed.prefill_rates import kernels_of
-from llmfit.advisor.speed.reads import DecodeReads, decode_reads
-from tests.bench.speed_names import Unusable, gpu_machine, model_labelled
-from tests.bench.speed_rows import DATA, DEEP_TOKENS, SpeedRow, read_rows
+from tests.bench.prefill_samples import Sample, samples
 
 START = PrefillConstants(
     kernels={
@@ -77,84 +68,9 @@ STEP = 0.02
 HARD_TO_TELL = ("weight_read_share", "pcie_share", "copy_ram_share")
 
 Array = Any
+"""Of numpy, which the project does not depend on."""
 Name = tuple[str, ...]
 """("kernels", "cuda", "pad_tokens"), ("class_factor", "Turing", "cuda") or ("pcie_share",)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A measured row, laid out."""
-
-    row: SpeedRow
-    reads: DecodeReads
-    gpus: tuple[Gpu, ...]
-
-    @property
-    def kernels(self) -> set[str]:
-        return {kernels_of(gpu) for gpu in self.gpus}
-
-    @property
-    def classes(self) -> set[tuple[str, str]]:
-        return {(gpu.architecture or "", gpu.backend) for gpu in self.gpus}
-
-    def predicted(self, constants: PrefillConstants) -> float:
-        """Tokens per second; of a file of another mix, too (the operations are the same)."""
-        row = self.row
-        plan = plan_prefill(row.model.shape, self.reads, self.gpus, row.machine, row.settings, constants)
-        if plan is None:
-            raise ValueError("nothing known of the machine")
-        return row.prompt_tokens / plan.prompt(row.prompt_tokens, row.depth_tokens).total_s
-
-
-def samples(left_out: Counter[str]) -> list[Sample]:
-    """Every prefill row."""
-    found = []
-    for row in (*read_rows(left_out, "prefill"), *developers_rows(left_out)):
-        if not row.prompt_tokens:
-            left_out["prompt not told"] += 1
-            continue
-        gpus = tuple(gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index)
-        free = [gpu.usable_bytes for gpu in gpus]
-        assignment = assign_layers(row.model.shape, row.settings, free, row.weights)
-        reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)
-        found.append(Sample(row, reads, gpus))
-    return found
-
-
-def developers_rows(left_out: Counter[str]) -> Iterator[SpeedRow]:
-    """What llama.cpp's developers measured of cards that nobody else's tables have, ubatch by ubatch."""
-    with (DATA / "prefill_developers.csv").open(encoding="utf-8", newline="") as file:
-        for fields in csv.DictReader(file):
-            try:
-                machine = gpu_machine((fields["gpu"],), "", fields["backend"], "", "linux")
-                model, weights = model_labelled(fields["model"], float(fields["params_b"]), fields["quant"])
-            except Unusable as reason:
-                left_out[f"{reason} ({fields['gpu']}, {fields['model']})"] += 1
-                continue
-            depth = int(fields["depth_tokens"])
-            yield SpeedRow(
-                source="developers",
-                device=machine.gpus[0].catalog_id or machine.gpus[0].name,
-                user=fields["user"],
-                model=model,
-                weights=weights,
-                machine=machine,
-                settings=LaunchSettings(
-                    context_tokens=4096, devices=(0,), batch=2048, ubatch=int(fields["n_ubatch"])
-                ),
-                kind="prefill",
-                depth_tokens=depth,
-                prompt_tokens=int(fields["prompt_tokens"]),
-                tok_s=float(fields["tok_s"]),
-                group=group_of(model, depth),
-            )
-
-
-def group_of(model: Model, depth_tokens: int) -> str:
-    """The class that such a row is scored in."""
-    if depth_tokens > DEEP_TOKENS:
-        return "depth over 9K"
-    return "MoE on one GPU" if model.shape.n_expert else "dense on one GPU"
 
 
 class Fit:
@@ -260,13 +176,17 @@ def _scaled(constants: PrefillConstants, name: Name, factor: float) -> PrefillCo
     return replace(constants, **{name[0]: getattr(constants, name[0]) * factor})
 
 
-def _literal(constants: PrefillConstants) -> str:
+def _literal(constants: PrefillConstants, data: Sequence[Sample]) -> str:
     lines = ["PrefillConstants(", "    kernels={"]
     for name, kernels in constants.kernels.items():
         figures = ", ".join(f"{getattr(kernels, field.name):.3g}" for field in fields(Kernels))
         lines.append(f'        "{name}": Kernels({figures}),')
     lines += ["    },", "    class_factor={"]
-    lines += [f'        ("{a}", "{b}"): {factor:.3g},' for (a, b), factor in constants.class_factor.items()]
+    for (a, b), factor in constants.class_factor.items():
+        rows = [one.row for one in data if (a, b) in one.classes]
+        n_devices, n_sources = len({row.device for row in rows}), len({row.user for row in rows})
+        evidence = f"{len(rows)} rows, {n_devices} devices, {n_sources} sources"
+        lines.append(f'        ("{a}", "{b}"): {factor:.3g},  # {evidence}')
     lines.append("    },")
     for field in fields(PrefillConstants)[2:]:
         lines.append(f"    {field.name}={getattr(constants, field.name):.3g},")
@@ -277,7 +197,7 @@ def main() -> None:
     left_out: Counter[str] = Counter()
     fit = Fit(samples(left_out))
     theta = fit.solve(np.zeros(len(fit.names)), np.ones(len(fit.data)))
-    print(_literal(fit.constants(theta)))
+    print(_literal(fit.constants(theta), fit.data))
     print("left out:", ", ".join(f"{count} {reason}" for reason, count in left_out.most_common()))
 
 
