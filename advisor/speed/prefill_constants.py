@@ -105,11 +105,11 @@ CONSTANTS = PrefillConstants(
         ("RDNA 2.0", "rocm"): 1.15,  # 8 rows, 2 devices, 2 sources
         ("RDNA 2.0", "vulkan"): 1.05,  # 1 rows, 1 devices, 1 sources
         ("RDNA 3.0", "rocm"): 1.01,  # 27 rows, 3 devices, 5 sources
-        ("RDNA 3.0", "vulkan"): 1,  # 27 rows, 3 devices, 5 sources
-        ("RDNA 3.5", "rocm"): 1,  # 192 rows, 1 devices, 77 sources
-        ("RDNA 3.5", "vulkan"): 0.713,  # 152 rows, 1 devices, 74 sources
-        ("RDNA 4.0", "rocm"): 0.881,  # 141 rows, 2 devices, 87 sources
-        ("RDNA 4.0", "vulkan"): 0.595,  # 67 rows, 2 devices, 46 sources
+        ("RDNA 3.0", "vulkan"): 1,  # 27 rows, 3 devices, 4 sources
+        ("RDNA 3.5", "rocm"): 1,  # 192 rows, 1 devices, 5 sources
+        ("RDNA 3.5", "vulkan"): 0.713,  # 152 rows, 1 devices, 5 sources
+        ("RDNA 4.0", "rocm"): 0.881,  # 141 rows, 2 devices, 3 sources
+        ("RDNA 4.0", "vulkan"): 0.595,  # 67 rows, 2 devices, 2 sources
         ("Turing", "vulkan"): 0.901,  # 1 rows, 1 devices, 1 sources
         ("Volta", "cuda"): 0.958,  # 3 rows, 1 devices, 1 sources
         ("Xe2-HPG (BMG-G31)", "vulkan"): 1.1,  # 4 rows, 1 devices, 1 sources
