@@ -8,11 +8,9 @@ from pathlib import Path
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.measurements.calibrate import MachineSpeeds, StepOf, speeds_of
-from llmfit.advisor.measurements.fit_cache import FitCache, fit_key
+from llmfit.advisor.measurements.calibrate import StepOf
 from llmfit.advisor.measurements.llama_bench import BenchRow, KnownModel, NotUnderstoodError
 from llmfit.advisor.measurements.steps import StepMaker
-from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPES
 from llmfit.advisor.speed.measurement import Measurement
@@ -30,27 +28,6 @@ ANOTHER_MIX_SHARE = 0.1
 _SIZES = {" - Small": "_S", " - Medium": "_M", " - Large": "_L"}
 _LABELS = {"IQ3_S mix": "IQ3_M", "MXFP4 MoE": "MXFP4_MOE", "all F32": "F32", "Q2_K_M": "Q2_K"}
 """File types that llama.cpp calls differently (llama_model_ftype_name, src/llama-model-loader.cpp)."""
-
-
-def speeds_here(machine: Machine) -> tuple[MachineSpeeds, str | None]:
-    """What was measured on ``machine``, and a note where that cannot be read.
-
-    Never raises. Costs nothing where nothing was ever measured, and little where it was fitted before.
-    """
-    store, cache = MeasurementStore(), FitCache()
-    try:
-        if not store.exists:
-            return MachineSpeeds(), None
-        key = fit_key(machine, store)
-        known = cache.find(key) if key is not None else None
-        if known is not None:
-            return known, None
-        speeds = speeds_of(machine, store, steps_on(machine))
-    except LlmfitError as error:
-        return MachineSpeeds(), str(error)
-    if key is not None:
-        cache.remember(key, speeds)
-    return speeds, None
 
 
 def steps_on(machine: Machine) -> StepOf:

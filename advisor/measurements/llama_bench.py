@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -21,6 +21,8 @@ from llmfit.advisor.text import clean_text
 SOURCE = "llama-bench"
 MAX_ROWS = 10_000
 MAX_PATH_CHARACTERS = 4096
+MAX_WHOLE = 2**50
+"""No count of the output is near it."""
 _BACKENDS = {"MTL": "metal", "METAL": "metal", "HIP": "rocm"}
 """Names of llama.cpp's registered backends (GGML_METAL_NAME …) that differ from llmfit's."""
 _NO_GPU_BACKENDS = frozenset({"CPU", "BLAS"})
@@ -56,7 +58,7 @@ class BenchRow:
             return int(value)
         if isinstance(value, float) and isfinite(value):
             value = int(value)
-        return value if isinstance(value, int) and abs(value) < 2**60 else default
+        return value if isinstance(value, int) and abs(value) < MAX_WHOLE else default
 
     def count(self, name: str, default: int) -> int:
         """Raises NotUnderstoodError below 0."""
@@ -64,6 +66,10 @@ class BenchRow:
         if value is None or value < 0:
             raise NotUnderstoodError(f"{name} is not a count")
         return value
+
+    def positive(self, name: str) -> int | None:
+        value = self.whole(name)
+        return value if value is not None and value > 0 else None
 
     def number_of(self, name: str) -> float:
         value = self.fields.get(name)
@@ -148,9 +154,9 @@ def measurement_of(row: BenchRow, model: KnownModel, machine: Machine) -> Measur
         measured_at=row.text("test_time"),
         source=SOURCE,
         n_repeats=n_repeats,
-        spread_share=deviation / tok_s if n_repeats > 1 and isfinite(deviation) else None,
-        build=row.whole("build_number") or None,
-        n_threads=row.whole("n_threads"),
+        spread_share=min(deviation / tok_s, 1e9) if n_repeats > 1 and 0 <= deviation < inf else None,
+        build=row.positive("build_number"),
+        n_threads=row.positive("n_threads"),
         model_path=model.path,
     )
 

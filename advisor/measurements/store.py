@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.folders import data_folder
+from llmfit.advisor.measurements.place import measurements_file
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.speed.measurement import Measurement
 from llmfit.advisor.text import printable
@@ -27,7 +27,6 @@ from llmfit.advisor.text import printable
 if TYPE_CHECKING:
     import sqlite3
 
-FILE_NAME = "measurements.sqlite3"
 APPLICATION_ID = 0x6C6C6D66
 """``llmf`` in the header of the file (PRAGMA application_id): it is ours."""
 BUSY_TIMEOUT_S = 5.0
@@ -75,7 +74,7 @@ class MeasurementStore:
     """Opened when it is asked, and only then: a file that does not exist costs a look at the folder."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or data_folder() / FILE_NAME
+        self.path = path or measurements_file()
 
     @property
     def exists(self) -> bool:

@@ -33,7 +33,7 @@ class PriorSpread:
     file_type_share: float = 0.1
     """Of the weights of one file type."""
     launch_share: float = 0.4
-    family_share: float = 0.2
+    family_share: float = 0.3
     """Of the launches of one architecture."""
     system_memory_share: float = 0.2
     """Of everything that the CPU reads and multiplies."""
@@ -83,7 +83,7 @@ class Agreement:
     unexplained_share: float
 
 
-ON_GPUS = Agreement("on GPUs", REPEAT_NOISE_SHARE, 0.06)
+ON_GPUS = Agreement("on GPUs", REPEAT_NOISE_SHARE, 0.07)
 WITH_RAM = Agreement("with weights in RAM", 0.08, 0.10)
 OF_PROMPTS = Agreement("prompts", 0.08, 0.15)
 
@@ -109,7 +109,7 @@ def knobs_of(cause: Cause, what: str, where: str, subject: Subject) -> tuple[Kno
         return _host_knobs(cause, what, subject)
     if cause is Cause.LAUNCH:
         launch: Knob = ("launch", "")
-        return (launch,) if what == "hop" else (launch, ("family", subject.family))
+        return (launch,) if what in ("hop", "step") else (launch, ("family", subject.family))
     memory: Knob = ("gpu_memory", "")
     if what == "KV cache":
         return memory, ("kv_cache", "")

@@ -136,7 +136,9 @@ def test_the_key_follows_the_file_and_the_machine(fitted: tuple[MeasurementStore
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"key": 3}', '{"key": {"used": [], "calibration": {}}}', "[" * 99_999]
+    "content",
+    ["", "[]", "{", '{"key": 3}', '{"key": {"used": [], "calibration": {}}}', "[" * 99_999],
+    ids=["empty", "list", "cut", "number", "no fit", "brackets"],
 )
 def test_a_broken_cache_is_no_cache(
     tmp_path: Path, content: str, fitted: tuple[MeasurementStore, MachineSpeeds]

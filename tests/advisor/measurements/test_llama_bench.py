@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.measurements.llama_bench import (
@@ -16,6 +18,7 @@ from llmfit.advisor.measurements.llama_bench import (
     measurement_of,
     read_rows,
 )
+from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.units import GB, GIB
 
@@ -66,7 +69,9 @@ def test_an_output_that_was_cut_off_or_mixed_with_warnings() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '[{"a": 1}]', "{" * 50_000, "[" * 200_000, "\0\0", '{"n_prompt": 1']
+    "text",
+    ["", "[]", "{}", '[{"a": 1}]', "{" * 50_000, "[" * 200_000, "\0\0", '{"n_prompt": 1'],
+    ids=["empty", "list", "object", "other", "braces", "brackets", "bytes", "cut"],
 )
 def test_what_is_no_output_has_no_rows(text: str) -> None:
     assert list(read_rows(text)) == []
@@ -191,3 +196,22 @@ def test_names_of_one_part(here: str, told: str, same: bool) -> None:
 def test_the_name_of_a_row_is_safe_to_show() -> None:
     one = row(model_filename="C:\\models\\evil\x1b[2J.gguf", n_depth=4096)
     assert one.name == "evil [2J.gguf tg16 @ d4096"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(GPU_ROW)), ANYTHING, max_size=4))
+def test_whatever_stands_in_a_row(changes: dict[str, object]) -> None:
+    """It is a measurement that can be kept, or there is a printable reason."""
+    try:
+        one = measurement_of(row(**changes), TINY, RIG)
+    except NotUnderstoodError as error:
+        assert str(error).isprintable()
+    else:
+        assert from_document(to_document(one)).tok_s == one.tok_s
+    assert row(**changes).name.isprintable()

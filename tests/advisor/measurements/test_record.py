@@ -87,7 +87,11 @@ def test_a_field_that_is_not_what_it_should_be(name: str, value: object) -> None
         from_document(json.dumps({**GOOD, name: value}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", "{", "null", "[" * 100_000, "{}", '"x"', "{" + " " * 70_000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "3", "{", "null", "[" * 100_000, "{}", '"x"', "{" + " " * 70_000],
+    ids=["empty", "list", "number", "cut", "null", "brackets", "object", "text", "long"],
+)
 def test_what_is_no_document(text: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         from_document(text)
