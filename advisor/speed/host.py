@@ -18,7 +18,6 @@ from llmfit.advisor.speed.host_constants import (
     HOST,
     I_QUANT,
     LAYERS_IN_RAM_RANGE,
-    SIMPLE,
     TYPE_GROUPS,
     USUAL_CORES,
     HostConstants,
@@ -96,14 +95,14 @@ def _read_bytes_per_s(ram: Memory, n_nodes: int, n_cores: int, constants: HostCo
     return min(limits)
 
 
-def cache_bytes_per_s(host: Host, alone: bool) -> float:
-    """How fast the CPU reads what lies of the KV cache in RAM.
+def cache_bytes_per_s(host: Host, alone: bool, heads_a_cache_head: float = HEADS_A_CACHE_HEAD) -> float:
+    """How fast the CPU works through what lies of the KV cache in RAM, as f16.
 
-    Flash attention multiplies every element once for each query head that shares it; f16 as float matrices.
+    Attention multiplies every element once for each query head that shares it: arithmetic sets the rate.
     """
     del alone
     read_s = F16_BYTES / host.read_bytes_per_s
-    work_s = HEADS_A_CACHE_HEAD * host.constants.s_per_parameter[SIMPLE] / host.n_fast_cores
+    work_s = heads_a_cache_head * host.constants.attention_s / host.n_fast_cores
     return F16_BYTES / hypot(read_s, work_s)
 
 

@@ -145,6 +145,13 @@ def test_unknown_bandwidth_stays_unknown() -> None:
     assert estimate_speed(found, table, computer(None), LaunchSettings(4096)) is None
 
 
+def test_attention_on_the_cpu_is_slower_than_reading_and_shares_no_work_between_heads() -> None:
+    few, many = (host(computer(cpu=Cpu(None, n, n))) for n in (2, 64))
+    assert cache_bytes_per_s(few, True) < 0.2 * few.read_bytes_per_s
+    assert cache_bytes_per_s(few, True, 8) == pytest.approx(cache_bytes_per_s(few, True, 4) / 2, rel=0.05)
+    assert 0.5 * many.read_bytes_per_s < cache_bytes_per_s(many, True) < many.read_bytes_per_s
+
+
 def test_layer_without_experts_on_the_gpu_crosses_once_each_way() -> None:
     beside = {term.what: term.amount for term in host_terms(reads(expert_only=30), host(computer()), False)}
     alone = {term.what: term.amount for term in host_terms(reads(expert_only=30), host(computer()), True)}
