@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 from llmfit.advisor.errors import NotModelledError
@@ -18,7 +19,7 @@ from llmfit.advisor.model.quantization import (
     TENSOR_TYPES,
     file_type,
 )
-from llmfit.advisor.model.shape import shape_from_header
+from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.model.tensor_names import active_parameters, block_of
 from llmfit.advisor.model.tensors import Tensor, TensorShape
 from llmfit.advisor.units import GB
@@ -51,9 +52,10 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
     if header is not None:
         metadata = cast(Mapping[str, object], header["metadata"])
         tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
-        shapes: Sequence[TensorShape] = tuple(TensorShape(tensor.name, tensor.dims) for tensor in tensors)
+        shapes = tuple([TensorShape(tensor.name, tensor.dims) for tensor in tensors])
+        shape = shape_from_header(metadata, tensors)
     else:
-        metadata, shapes = _layout(entry)
+        metadata, shapes, shape = _bundled(entry.id)
     if header is None or header["quantization"] != quantization:
         header = None
         tensors = quantize_layout(metadata, shapes, quantization, imatrix=True)
@@ -63,7 +65,7 @@ def build_model(entry: CatalogModel, quant: str) -> Model:
     size_bytes, size_source = _file_size(entry, quantization, repo, header, computed_bytes)
     return Model(
         id=entry.id,
-        shape=shape_from_header(metadata, tensors),
+        shape=shape,
         tensors=tensors,
         quantization=quantization,
         source="catalog",
@@ -132,15 +134,17 @@ def _is_quantized(type_name: str) -> bool:
     return type_name in TENSOR_TYPES and TENSOR_TYPES[type_name].is_quantized
 
 
-def _layout(entry: CatalogModel) -> tuple[Mapping[str, object], Sequence[TensorShape]]:
-    """Metadata and tensor shapes of a bundled row."""
-    architecture = loader.bundled_row(loader.ARCHITECTURES, entry.id)
+@lru_cache(maxsize=8)
+def _bundled(model_id: str) -> tuple[Mapping[str, object], tuple[TensorShape, ...], ModelShape]:
+    """Metadata, tensors and shape of a bundled row: what all file types of a model share."""
+    architecture = loader.bundled_row(loader.ARCHITECTURES, model_id)
     if architecture is None:
         why = "the catalogue does not know its tensors"
-        raise NotModelledError(f"model {entry.id}", why, "Name a GGUF file of it, or hf:OWNER/REPO.")
+        raise NotModelledError(f"model {model_id}", why, "Name a GGUF file of it, or hf:OWNER/REPO.")
     metadata = cast(Mapping[str, object], architecture["metadata"])
     options = cast(Mapping[str, object], architecture.get("options") or {})
-    return metadata, lay_out(metadata, LayoutOptions.from_row(options))
+    shapes = lay_out(metadata, LayoutOptions.from_row(options))
+    return metadata, shapes, shape_from_header(metadata, shapes)
 
 
 def _file_size(

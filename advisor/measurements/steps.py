@@ -11,7 +11,8 @@ from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed.calibration_factors import PREFILL
-from llmfit.advisor.speed.decode import Card, DecodePlan, plan_decode
+from llmfit.advisor.speed.card_class import Card
+from llmfit.advisor.speed.decode import DecodePlan, plan_decode
 from llmfit.advisor.speed.host import Host
 from llmfit.advisor.speed.measurement import Measurement
 from llmfit.advisor.speed.prefill import PrefillPlan, plan_prefill
@@ -57,7 +58,7 @@ class StepMaker:
         assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
         reads = decode_reads(model.shape, model.tensors, weights, assignment)
         gpus = gpus[: assignment.n_devices]
-        cards = [card for gpu in gpus if (card := Card.of(gpu, machine.os)) is not None]
+        cards = [card for gpu in gpus if (card := Card.of(gpu)) is not None]
         known = len(cards) == len(gpus)
-        self._decode[key] = plan_decode(model.shape, reads, cards, Host.of(machine)) if known else None
+        self._decode[key] = plan_decode(reads, cards, Host.of(machine)) if known else None
         self._prefill[key] = plan_prefill(model.shape, reads, gpus, machine, settings)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 from llmfit.advisor.model.quantization import TENSOR_TYPES
 from llmfit.advisor.model.shape import ModelShape
@@ -66,6 +67,9 @@ class MatrixBytes:
     gate: int = 0
     down: int = 0
     gate_up: int = 0
+
+
+_NO_EXPERTS = MatrixBytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,97 +131,156 @@ def gpu_tensor_bytes(type_name: str, row_elements: int, n_bytes: int) -> int:
     return pad(n_bytes, GPU_ALIGNMENT_BYTES)
 
 
+class _Loaded(NamedTuple):
+    """A tensor that llama.cpp loads, with what its table asks of it."""
+
+    tensor: PlacedTensor
+    n_bytes: int
+    """Unpadded."""
+    is_expert: bool
+    expert_part: str
+    """``up``, ``gate``, ``down`` or ``gate_up`` of stacked expert matrices, else empty."""
+    is_repackable: bool
+
+
+class _Layer:
+    """Running sums of one block."""
+
+    __slots__ = ("expert_gpu", "expert_host", "gpu", "host", "largest", "parts", "pinned")
+
+    def __init__(self) -> None:
+        self.gpu = self.host = self.pinned = self.expert_gpu = self.expert_host = self.largest = 0
+        self.parts: dict[str, int] = {}
+        """The largest of each kind of expert matrix (grovemoe has two expert sets)."""
+
+    def add(self, one: _Loaded) -> None:
+        tensor, n_bytes = one.tensor, one.n_bytes
+        self.gpu += tensor.gpu_bytes
+        self.host += tensor.host_bytes
+        if not tensor.gpu_bytes:
+            self.pinned += tensor.host_bytes
+        if n_bytes > self.largest:
+            self.largest = n_bytes
+        if one.is_expert:
+            self.expert_gpu += tensor.gpu_bytes
+            self.expert_host += tensor.host_bytes
+            if one.expert_part:
+                self.parts[one.expert_part] = max(self.parts.get(one.expert_part, 0), n_bytes)
+
+
 def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = False) -> WeightTable:
     """The table of a model; ``load_mtp`` as ``LaunchSettings.load_mtp``."""
-    placed, sizes = [], {}
-    for tensor in tensors:
-        layer = _layer_of(tensor, shape, load_mtp)
-        if layer is None:
-            continue
-        host = pad(tensor.n_bytes, HOST_ALIGNMENT_BYTES)
-        on_gpu = not (tensor.type_name in _NOT_ON_GPU and len(tensor.dims) > 1)
-        gpu = gpu_tensor_bytes(tensor.type_name, tensor.dims[0], tensor.n_bytes) if on_gpu else 0
-        placed.append(PlacedTensor(tensor.name, layer, gpu, host, tensor.type_name, tensor.dims))
-        sizes[tensor.name] = tensor.n_bytes
-    embedding = next((t for t in placed if t.name == INPUT_EMBEDDING), None)
+    layers, outside, loaded = _by_layer(shape, tensors, load_mtp)
+    repackable: dict[str, int] = {}
+    for one in loaded:
+        if one.is_repackable:
+            kind = one.tensor.type_name
+            repackable[kind] = repackable.get(kind, 0) + one.tensor.host_bytes
+    embedding = next((one for one in outside[INPUT_LAYER] if one.tensor.name == INPUT_EMBEDDING), None)
+    output = next((one for one in outside[OUTPUT_LAYER] if one.tensor.name == "output.weight"), embedding)
     copied = shape.traits.tied_embeddings and shape.architecture not in _NO_TIED_COPY
     tied = embedding if copied else None
-    embedding_tensor = next((t for t in tensors if t.name == INPUT_EMBEDDING), None)
-    layers = [[t for t in placed if t.layer == il] for il in range(shape.n_layer_all)]
-    expert_layers = [[t for t in layer if CPU_MOE_PATTERN.search(t.name)] for layer in layers]
     return WeightTable(
-        layer_gpu_bytes=tuple(_gpu(layer) for layer in layers),
-        layer_host_bytes=tuple(_host(layer) for layer in layers),
-        pinned_host_bytes=tuple(_host(t for t in layer if t.gpu_bytes == 0) for layer in layers),
-        expert_gpu_bytes=tuple(_gpu(layer) for layer in expert_layers),
-        expert_host_bytes=tuple(_host(layer) for layer in expert_layers),
-        experts=tuple(_expert_bytes(layer, sizes) for layer in expert_layers),
-        largest_tensor_bytes=tuple(max((sizes[t.name] for t in layer), default=0) for layer in layers),
-        every_layer_gpu_bytes=_gpu(t for t in placed if t.layer == EVERY_LAYER),
-        every_layer_host_bytes=_host(t for t in placed if t.layer == EVERY_LAYER),
-        input_host_bytes=_host(t for t in placed if t.layer == INPUT_LAYER),
-        output_gpu_bytes=_gpu(t for t in placed if t.layer == OUTPUT_LAYER),
-        output_host_bytes=_host(t for t in placed if t.layer == OUTPUT_LAYER),
-        tied_copy_gpu_bytes=_tied_gpu_bytes(embedding_tensor) if tied else 0,
-        tied_copy_host_bytes=tied.host_bytes if tied and shape.architecture in _OUTPUT_FIRST else 0,
-        output_matrix_bytes=sizes.get("output.weight", sizes.get(INPUT_EMBEDDING, 0)),
-        repackable_bytes=_repackable(tensors, {t.name for t in placed}),
-        tied_type=embedding_tensor.type_name if tied and embedding_tensor else "",
-        tied_rows_fit=embedding_tensor is not None and embedding_tensor.dims[1] % REPACKED_ROWS == 0,
-        tensors=tuple(placed),
+        layer_gpu_bytes=tuple([layer.gpu for layer in layers]),
+        layer_host_bytes=tuple([layer.host for layer in layers]),
+        pinned_host_bytes=tuple([layer.pinned for layer in layers]),
+        expert_gpu_bytes=tuple([layer.expert_gpu for layer in layers]),
+        expert_host_bytes=tuple([layer.expert_host for layer in layers]),
+        experts=tuple([MatrixBytes(**layer.parts) if layer.parts else _NO_EXPERTS for layer in layers]),
+        largest_tensor_bytes=tuple([layer.largest for layer in layers]),
+        every_layer_gpu_bytes=_gpu(outside[EVERY_LAYER]),
+        every_layer_host_bytes=_host(outside[EVERY_LAYER]),
+        input_host_bytes=_host(outside[INPUT_LAYER]),
+        output_gpu_bytes=_gpu(outside[OUTPUT_LAYER]),
+        output_host_bytes=_host(outside[OUTPUT_LAYER]),
+        tied_copy_gpu_bytes=_tied_gpu_bytes(tied),
+        tied_copy_host_bytes=tied.tensor.host_bytes if tied and shape.architecture in _OUTPUT_FIRST else 0,
+        output_matrix_bytes=output.n_bytes if output else 0,
+        repackable_bytes=MappingProxyType(repackable),
+        tied_type=tied.tensor.type_name if tied else "",
+        tied_rows_fit=embedding is not None and embedding.tensor.dims[1] % REPACKED_ROWS == 0,
+        tensors=tuple([one.tensor for one in loaded]),
     )
 
 
-def _repackable(tensors: Sequence[Tensor], loaded: AbstractSet[str]) -> Mapping[str, int]:
-    """Bytes by type of what ``ggml::cpu::repack`` may take: 2-D matrices, 3-D experts, rows in groups of 8.
-
-    Which types it does take depends on the CPU: host.py. (ggml/src/ggml-cpu/repack.cpp)
-    """
-    found: dict[str, int] = {}
+def _by_layer(
+    shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool
+) -> tuple[list[_Layer], Mapping[int, list[_Loaded]], list[_Loaded]]:
+    """The sums of each block, the tensors of each pseudo-layer, and all of them in the order of the file."""
+    where = (shape.architecture, shape.n_layer, load_mtp)
+    layers = [_Layer() for _ in range(shape.n_layer_all)]
+    outside: dict[int, list[_Loaded]] = {INPUT_LAYER: [], OUTPUT_LAYER: [], EVERY_LAYER: []}
+    loaded = []
     for tensor in tensors:
-        expert = CPU_MOE_PATTERN.search(tensor.name) is not None
-        fits = len(tensor.dims) == (3 if expert else 2) and tensor.dims[1] % REPACKED_ROWS == 0
-        if fits and tensor.name in loaded and not LOOKED_UP.match(tensor.name):
-            size = pad(tensor.n_bytes, HOST_ALIGNMENT_BYTES)
-            found[tensor.type_name] = found.get(tensor.type_name, 0) + size
-    return MappingProxyType(found)
+        one = _loaded(tensor.name, tensor.dims, tensor.type_name, tensor.n_bytes, *where)
+        if one is None:
+            continue
+        loaded.append(one)
+        layer = one.tensor.layer
+        if layer < 0:
+            outside[layer].append(one)
+        elif layer < len(layers):
+            layers[layer].add(one)
+    return layers, outside, loaded
 
 
-def _tied_gpu_bytes(embedding: Tensor | None) -> int:
-    return gpu_tensor_bytes(embedding.type_name, embedding.dims[0], embedding.n_bytes) if embedding else 0
+@lru_cache(maxsize=16384)
+def _loaded(
+    name: str,
+    dims: tuple[int, ...],
+    type_name: str,
+    n_bytes: int,
+    architecture: str,
+    n_layer: int,
+    load_mtp: bool,
+) -> _Loaded | None:
+    """The tensor as it is loaded, None where it is not; the file types of a model share most of them.
+
+    Which types the CPU backend does repack depends on the CPU: host.py. It takes 2-D matrices and 3-D
+    experts with rows in groups of 8 (``ggml::cpu::repack``, ggml/src/ggml-cpu/repack.cpp).
+    """
+    layer = _layer_of(name, architecture, n_layer, load_mtp)
+    if layer is None:
+        return None
+    on_gpu = not (type_name in _NOT_ON_GPU and len(dims) > 1)
+    gpu_bytes = gpu_tensor_bytes(type_name, dims[0], n_bytes) if on_gpu else 0
+    host_bytes = pad(n_bytes, HOST_ALIGNMENT_BYTES)
+    expert = ROUTED_EXPERTS.search(name)
+    fits = len(dims) == (3 if expert else 2) and dims[1] % REPACKED_ROWS == 0
+    return _Loaded(
+        PlacedTensor(name, layer, gpu_bytes, host_bytes, type_name, dims),
+        n_bytes,
+        expert is not None,
+        expert[1] if expert and name.endswith(".weight") else "",
+        fits and not LOOKED_UP.match(name),
+    )
 
 
-def _gpu(tensors: Iterable[PlacedTensor]) -> int:
-    return sum(tensor.gpu_bytes for tensor in tensors)
+def _tied_gpu_bytes(tied: _Loaded | None) -> int:
+    return gpu_tensor_bytes(tied.tensor.type_name, tied.tensor.dims[0], tied.n_bytes) if tied else 0
 
 
-def _host(tensors: Iterable[PlacedTensor]) -> int:
-    return sum(tensor.host_bytes for tensor in tensors)
+def _gpu(tensors: Iterable[_Loaded]) -> int:
+    return sum(one.tensor.gpu_bytes for one in tensors)
 
 
-def _layer_of(tensor: Tensor, shape: ModelShape, load_mtp: bool) -> int | None:
+def _host(tensors: Iterable[_Loaded]) -> int:
+    return sum(one.tensor.host_bytes for one in tensors)
+
+
+def _layer_of(name: str, architecture: str, n_layer: int, load_mtp: bool) -> int | None:
     """The layer (or pseudo-layer) whose device holds the tensor; ``None``: llama.cpp skips it."""
-    match = BLOCK.fullmatch(tensor.name)
+    match = BLOCK.fullmatch(name)
     if match is None:
-        if LOOKED_UP.match(tensor.name):
+        if LOOKED_UP.match(name):
             return INPUT_LAYER
-        if _EVERY_LAYER.match(tensor.name):
+        if _EVERY_LAYER.match(name):
             return EVERY_LAYER
-        if shape.architecture in ("lfm2", "lfm2moe") and tensor.name.startswith("token_embd_norm"):
+        if architecture in ("lfm2", "lfm2moe") and name.startswith("token_embd_norm"):
             return OUTPUT_LAYER  # LLM_TENSOR_OUTPUT_NORM_LFM2: the output norm under a wrong name
-        return 0 if _FIRST_LAYER.match(tensor.name) else OUTPUT_LAYER
+        return 0 if _FIRST_LAYER.match(name) else OUTPUT_LAYER
     layer = int(match[1])
-    if layer < shape.n_layer or (load_mtp and shape.architecture not in _NEVER_MTP):
+    if layer < n_layer or (load_mtp and architecture not in _NEVER_MTP):
         return layer
-    kept = _MTP_KEPT.get(shape.architecture)
+    kept = _MTP_KEPT.get(architecture)
     return layer if kept is not None and kept.match(match[2]) else None
-
-
-def _expert_bytes(experts: Iterable[PlacedTensor], sizes: Mapping[str, int]) -> MatrixBytes:
-    """The largest of each kind (grovemoe has two expert sets)."""
-    found = {"up": 0, "gate": 0, "down": 0, "gate_up": 0}
-    for tensor in experts:
-        match = ROUTED_EXPERTS.search(tensor.name)
-        if match and tensor.name.endswith(".weight"):
-            found[match[1]] = max(found[match[1]], sizes[tensor.name])
-    return MatrixBytes(**found)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from llmfit.advisor.errors import GgufError
 from llmfit.advisor.model import mixing_rules
 from llmfit.advisor.model import quantization as types
 from llmfit.advisor.model.mixing_rules import Mixer, Role
 from llmfit.advisor.model.tensors import Tensor, TensorShape
+from llmfit.advisor.same import Same
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 
@@ -60,25 +62,58 @@ def quantize_layout(
     for metadata without an architecture or its number of blocks.
     """
     file = types.file_type(file_type)
+    plan = _plan(Same(shapes if isinstance(shapes, tuple) else tuple(shapes)), _architecture(metadata))
+    mixer = _mixer(metadata, plan, file, imatrix)
+    mixes = types.TENSOR_TYPES[file.base_type].is_quantized
+    chosen: list[Tensor | None] = [None] * len(shapes)
+    for layer, kind, index, dims, kept_type in plan.rows:
+        if kept_type:
+            known = source_types.get(shapes[index].name) if source_types else None
+            type_name = known or ("F32" if file.name == "F32" and kept_type == "F16" else kept_type)
+        elif mixes:
+            type_name = mixing_rules.fallback(mixer.type_for(kind, layer, dims), dims[0])
+        else:
+            type_name = file.base_type
+        chosen[index] = plan.tensor(index, type_name)
+    return tuple([tensor for tensor in chosen if tensor is not None])
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the file types of one model have in common."""
+
+    shapes: tuple[TensorShape, ...]
+    architecture: str
+    rows: tuple[tuple[int, str, int, tuple[int, ...], str], ...]
+    """In llama-quantize's order: block, kind, position, dims, and the type of what is never quantised."""
+    n_value: int
+    has_output: bool
+    tensors: dict[tuple[int, str], Tensor]
+    """Made so far, by position and type: file types share most of them."""
+
+    def tensor(self, index: int, type_name: str) -> Tensor:
+        found = self.tensors.get((index, type_name))
+        if found is None:
+            shape = self.shapes[index]
+            n_bytes = types.tensor_bytes(type_name, shape.dims)
+            found = self.tensors[index, type_name] = Tensor(shape.name, shape.dims, type_name, n_bytes)
+        return found
+
+
+@lru_cache(maxsize=4)
+def _plan(same_shapes: Same[tuple[TensorShape, ...]], architecture: str) -> _Plan:
+    shapes = same_shapes.it
     # llama-quantize goes by block, then by name (weight_name_comparer, llama-model-loader.h), and counts.
     ordered = sorted((*_split(shape.name), index) for index, shape in enumerate(shapes))
-    mixer = _mixer(metadata, [kind for _, kind, _ in ordered], file, imatrix)
-    mixes = types.TENSOR_TYPES[file.base_type].is_quantized
-    may_quantize, kept_type, n_bytes = cache(_may_quantize), cache(_kept_type), cache(types.tensor_bytes)
-    chosen = [""] * len(shapes)
+    may_quantize, kept_type = cache(_may_quantize), cache(_source_type)
+    rows = []
     for layer, kind, index in ordered:
         dims = shapes[index].dims
-        if not may_quantize(kind, dims, mixer.architecture):
-            known = source_types.get(shapes[index].name) if source_types else None
-            chosen[index] = known or kept_type(kind, dims, mixer.architecture, file)
-        elif mixes:
-            chosen[index] = mixing_rules.fallback(mixer.type_for(kind, layer, dims), dims[0])
-        else:
-            chosen[index] = file.base_type
-    return tuple(
-        Tensor(shape.name, shape.dims, type_name, n_bytes(type_name, shape.dims))
-        for shape, type_name in zip(shapes, chosen, strict=True)
-    )
+        kept = "" if may_quantize(kind, dims, architecture) else kept_type(kind, len(dims), architecture)
+        rows.append((layer, kind, index, dims, kept))
+    kinds = [kind for _, kind, _ in ordered]
+    n_value = sum(mixing_rules.role(kind) is Role.VALUE for kind in kinds)
+    return _Plan(shapes, architecture, tuple(rows), n_value, "output.weight" in kinds, {})
 
 
 def layout_needs_imatrix(tensors: Sequence[Tensor], file_type: str) -> bool:
@@ -89,10 +124,13 @@ def layout_needs_imatrix(tensors: Sequence[Tensor], file_type: str) -> bool:
 
 def source_type(name: str, dims: tuple[int, ...], architecture: str) -> str:
     """The type a tensor has after convert_hf_to_gguf.py --outtype f16."""
-    kind = _split(name)[1]
+    return _source_type(_split(name)[1], len(dims), architecture)
+
+
+def _source_type(kind: str, n_dims: int, architecture: str) -> str:
     if kind.endswith("ffn_gate_tid2eid.weight"):
         return "I32"
-    if len(dims) <= 1 or kind.endswith("_norm.weight") or not kind.endswith(".weight") or kind in _F32_KINDS:
+    if n_dims <= 1 or kind.endswith("_norm.weight") or not kind.endswith(".weight") or kind in _F32_KINDS:
         return "F32"
     parts = _F32_PARTS_BY_ARCHITECTURE.get(architecture, ())
     return "F32" if any(part in kind for part in parts) else "F16"
@@ -110,17 +148,15 @@ def _may_quantize(kind: str, dims: tuple[int, ...], architecture: str) -> bool:
     return has_rows and mixing_rules.name_allows_quantization(kind, architecture)
 
 
-def _kept_type(kind: str, dims: tuple[int, ...], architecture: str, file: types.FileType) -> str:
-    kept = source_type(kind, dims, architecture)
-    return "F32" if kept == "F16" and file.name == "F32" else kept
-
-
-def _mixer(
-    metadata: Mapping[str, object], kinds: Sequence[str], file: types.FileType, imatrix: bool
-) -> Mixer:
+def _architecture(metadata: Mapping[str, object]) -> str:
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise GgufError("model header", "it names no architecture")
+    return architecture
+
+
+def _mixer(metadata: Mapping[str, object], plan: _Plan, file: types.FileType, imatrix: bool) -> Mixer:
+    architecture = plan.architecture
     n_block = _count(metadata, f"{architecture}.block_count", 0)
     if n_block < 1:
         raise GgufError("model header", f"it has no {architecture}.block_count")
@@ -135,9 +171,9 @@ def _mixer(
         n_expert=n_expert,
         n_gqa=n_head // n_head_kv if n_head_kv else 0,
         is_70b=_is_70b(architecture, n_layer, n_expert, n_head == n_head_kv),
-        tied_embeddings="output.weight" not in kinds,
+        tied_embeddings=not plan.has_output,
         imatrix=imatrix,
-        n_value=sum(mixing_rules.role(kind) is Role.VALUE for kind in kinds),
+        n_value=plan.n_value,
     )
 
 

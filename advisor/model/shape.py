@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from llmfit.advisor.model.tensors import Tensor
+from llmfit.advisor.model.tensors import Tensor, TensorShape
 
 
 class LayerKind(Enum):
@@ -158,8 +158,8 @@ class ModelShape:
         return self.head_dim_v[layer] * self.n_head_kv[layer]
 
 
-def shape_from_header(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> ModelShape:
-    """The shape that a GGUF header (or a catalogue row laid out like one) describes.
+def shape_from_header(metadata: Mapping[str, object], tensors: Sequence[Tensor | TensorShape]) -> ModelShape:
+    """The shape that a GGUF header (or a catalogue row laid out like one) describes, for any file type.
 
     Raises NotModelledError for an architecture whose memory rules are not known, GgufError for a header that
     lacks or contradicts what the architecture needs.

@@ -23,7 +23,7 @@ from llmfit.advisor.model.shape import (
     StateShape,
 )
 from llmfit.advisor.model.tensor_names import BLOCK, INPUT_EMBEDDING, ROUTED_EXPERTS, block_of
-from llmfit.advisor.model.tensors import Tensor
+from llmfit.advisor.model.tensors import Tensor, TensorShape
 
 MAX_LAYERS = 512
 """LLAMA_MAX_LAYERS (src/llama-hparams.h)."""
@@ -56,7 +56,7 @@ class _Blocks:
         )
 
 
-def _blocks(tensors: Sequence[Tensor]) -> _Blocks:
+def _blocks(tensors: Sequence[Tensor | TensorShape]) -> _Blocks:
     by_layer: dict[int, set[str]] = {}
     outside = set()
     for tensor in tensors:
@@ -68,7 +68,7 @@ def _blocks(tensors: Sequence[Tensor]) -> _Blocks:
     return _Blocks({il: frozenset(names) for il, names in by_layer.items()}, frozenset(outside))
 
 
-def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor]) -> ModelShape:
+def build_shape(metadata: Mapping[str, object], tensors: Sequence[Tensor | TensorShape]) -> ModelShape:
     """See ``shape.shape_from_header``."""
     header = HeaderValues(metadata)
     rule = architecture_rule(header.architecture)
@@ -335,7 +335,7 @@ def _per_layer_embedding(header: HeaderValues) -> int:
     return 0
 
 
-def _expert_width(header: HeaderValues, tensors: Sequence[Tensor], n_all: int) -> int:
+def _expert_width(header: HeaderValues, tensors: Sequence[Tensor | TensorShape], n_all: int) -> int:
     """The key, or the widest ``ffn_down_exps`` where the file has no key (mixtral, dbrx, grok)."""
     declared = max(header.per_layer("expert_feed_forward_length", n_all, 0))
     if declared:

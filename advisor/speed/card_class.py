@@ -1,30 +1,41 @@
-"""The class of a card: what cards of one architecture, used through one backend, reach of their peak."""
+"""A GPU as decode sees it: what cards of its architecture, used through its backend, reach of their peak."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.speed import efficiency
+from llmfit.advisor.speed.efficiency import DECODE, CardFactor, DecodeConstants, class_of
+
+_LIKE_THE_REST = CardFactor()
 
 
 @dataclass(frozen=True, slots=True)
-class CardClass:
-    """Shares of the peak bandwidth with which each kind of bytes is read, and fixed costs in seconds."""
+class Card:
+    """``weights_bytes_per_s`` is for Q4_K, the type that the others are relative to."""
 
-    name: str
-    dense_share: float
-    expert_share: float
-    cache_share: float
-    layer_s: float
+    label: str
+    backend: str
+    peak_bytes_per_s: float
+    weights_bytes_per_s: float
+    cache_bytes_per_s: float
+    kernel_s: float
 
-
-def card_class(gpu: Gpu, os: str) -> CardClass:
-    card = efficiency.card_factor(gpu.architecture, gpu.backend)
-    return CardClass(
-        f"{gpu.architecture} {gpu.backend}",
-        efficiency.DENSE_WEIGHTS * card.bandwidth_factor,
-        efficiency.EXPERT_WEIGHTS * card.bandwidth_factor,
-        efficiency.KV_CACHE * card.bandwidth_factor,
-        efficiency.LAYER_OVERHEAD_S * card.layer_overhead_factor,
-    )
+    @staticmethod
+    def of(gpu: Gpu, constants: DecodeConstants = DECODE) -> Card | None:
+        """``None`` where its bandwidth is not known."""
+        if gpu.bandwidth_bytes_per_s is None:
+            return None
+        peak = float(gpu.bandwidth_bytes_per_s)
+        backend = constants.by_backend.get(gpu.backend, _LIKE_THE_REST)
+        kind = constants.by_class.get(class_of(gpu), _LIKE_THE_REST)
+        weights_share = constants.weights_share * backend.bandwidth_factor * kind.bandwidth_factor
+        cache_share = constants.cache_share * backend.cache_factor * kind.cache_factor
+        return Card(
+            label=f"GPU {gpu.index}",
+            backend=gpu.backend,
+            peak_bytes_per_s=peak,
+            weights_bytes_per_s=peak * weights_share,
+            cache_bytes_per_s=peak * cache_share,
+            kernel_s=constants.kernel_s * backend.launch_factor * kind.launch_factor,
+        )

@@ -9,33 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.card_class import CardClass, card_class
-from llmfit.advisor.speed.efficiency import FAMILY_FACTOR, HOP_S, TYPE_FACTOR
+from llmfit.advisor.speed.card_class import Card
+from llmfit.advisor.speed.efficiency import DECODE, TYPE_GROUPS, DecodeConstants
 from llmfit.advisor.speed.host import PLACE, Host, cache_bytes_per_s, host_terms
-from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role
+from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role, WeightReads
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 
 PLAIN_CACHE = "f16"
 """A quantised cache is not read faster: unpacking it costs what its size saves (8060S, RTX 4090, RX 9060 XT:
 same slope with q8_0 as with f16). Its time is that of f16; only the bound knows its bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU as decode sees it: its label, peak bandwidth and class."""
-
-    label: str
-    bytes_per_s: float
-    kind: CardClass
-
-    @staticmethod
-    def of(gpu: Gpu, os: str) -> Card | None:
-        """``None`` where its bandwidth is not known."""
-        if gpu.bandwidth_bytes_per_s is None:
-            return None
-        return Card(f"GPU {gpu.index}", float(gpu.bandwidth_bytes_per_s), card_class(gpu, os))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +59,25 @@ class DecodePlan:
 
 
 def plan_decode(
-    shape: ModelShape, reads: DecodeReads, cards: Sequence[Card], host: Host | None
+    reads: DecodeReads, cards: Sequence[Card], host: Host | None, constants: DecodeConstants = DECODE
 ) -> DecodePlan | None:
-    """What a step costs by the constants of ``efficiency``; ``None`` where the RAM's bandwidth matters and is
-    not known. ``cards`` are those of ``reads.gpus`` in order."""
+    """What a step costs; ``None`` where the RAM's bandwidth matters and is not known.
+
+    ``cards`` are those of ``reads.gpus`` in order.
+    """
     terms: list[Term] = []
     caches: list[_CacheRate] = []
     bound_s = 0.0
     for place, card in zip(reads.gpus, cards, strict=True):
-        terms += _gpu_terms(shape, place, card)
-        bound_s += place.weight_bytes() / card.bytes_per_s
-        rate = card.bytes_per_s * card.kind.cache_share
-        caches.append(_CacheRate(card.label, Cause.GPU_MEMORY, place.cache, rate, card.bytes_per_s))
+        terms += _gpu_terms(place, card, constants)
+        bound_s += place.weight_bytes() / card.peak_bytes_per_s
+        rate = card.cache_bytes_per_s / (constants.latent_cache_factor if place.cache.is_latent else 1.0)
+        caches.append(_CacheRate(card.label, Cause.GPU_MEMORY, place.cache, rate, card.peak_bytes_per_s))
     used = [card for place, card in zip(reads.gpus, cards, strict=True) if place.is_used]
+    if used:
+        terms.append(Term("step", used[-1].label, Cause.LAUNCH, constants.step_s))
     terms += [
-        Term("hop", f"{first.label} to {then.label}", Cause.LAUNCH, HOP_S, 1, 1 / HOP_S, "hops")
+        Term("hop", f"{first.label} to {then.label}", Cause.LAUNCH, constants.hop_s)
         for first, then in zip(used, used[1:], strict=False)
     ]
     if reads.host.is_used:
@@ -101,31 +87,29 @@ def plan_decode(
         terms += host_terms(reads.host, host, alone)
         bound_s += reads.host.weight_bytes() / host.peak_bytes_per_s
         rate = cache_bytes_per_s(host, alone)
-        caches.append(
-            _CacheRate(PLACE, Cause.SYSTEM_MEMORY, reads.host.cache, rate, host.peak_bytes_per_s)
-        )
+        caches.append(_CacheRate(PLACE, Cause.SYSTEM_MEMORY, reads.host.cache, rate, host.peak_bytes_per_s))
     fixed_s = sum(term.time_s for term in terms)
     return DecodePlan(tuple(terms), fixed_s, bound_s, tuple(caches))
 
 
-def _gpu_terms(shape: ModelShape, reads: PlaceReads, card: Card) -> list[Term]:
-    """Weights by role, and what its layers cost besides reading."""
+def _gpu_terms(reads: PlaceReads, card: Card, constants: DecodeConstants) -> list[Term]:
+    """Weights by role, and the kernels that its layers start."""
     terms = []
-    kind = card.kind
     for role in Role:
-        n_bytes = reads.weight_bytes(role)
-        if not n_bytes:
-            continue
-        share = kind.expert_share if role is Role.EXPERT else kind.dense_share
-        slow_bytes = sum(
-            read.n_bytes / TYPE_FACTOR.get(read.type_name, 1.0) for read in reads.weights if read.role is role
-        )
-        time_s = slow_bytes / (card.bytes_per_s * share)
-        terms.append(Term(role.value, card.label, Cause.GPU_MEMORY, time_s, n_bytes, n_bytes / time_s))
-    n_layers = reads.n_layers
-    if n_layers:
-        each_s = kind.layer_s * FAMILY_FACTOR.get(shape.architecture, 1.0)
-        terms.append(
-            Term("layers", card.label, Cause.LAUNCH, n_layers * each_s, n_layers, 1 / each_s, "layers")
-        )
+        of_role = [read for read in reads.weights if read.role is role]
+        n_bytes = sum(read.n_bytes for read in of_role)
+        if n_bytes:
+            time_s = sum(weights_s(read, card, constants) for read in of_role)
+            terms.append(Term(role.value, card.label, Cause.GPU_MEMORY, time_s, n_bytes, n_bytes / time_s))
+    if reads.n_kernels:
+        n, each_s = reads.n_kernels, card.kernel_s
+        terms.append(Term("kernels", card.label, Cause.LAUNCH, n * each_s, n, 1 / each_s, "kernels"))
     return terms
+
+
+def weights_s(read: WeightReads, card: Card, constants: DecodeConstants = DECODE) -> float:
+    """Seconds a token that a card takes to read these matrices."""
+    factor = constants.type_factor.get(TYPE_GROUPS.get(read.type_name, ""), 1.0)
+    if read.type_name == "BF16" and read.role is Role.EXPERT and card.backend == "vulkan":
+        factor /= constants.bf16_experts_factor
+    return read.n_bytes / (card.weights_bytes_per_s * factor)

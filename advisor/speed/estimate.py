@@ -10,7 +10,8 @@ from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed import efficiency
-from llmfit.advisor.speed.decode import Card, plan_decode
+from llmfit.advisor.speed.card_class import Card
+from llmfit.advisor.speed.decode import plan_decode
 from llmfit.advisor.speed.host import Host, host_range
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 
@@ -47,11 +48,11 @@ def estimate_speed(
     gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
     assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     reads = decode_reads(model.shape, model.tensors, weights, assignment)
-    cards = [Card.of(gpu, machine.os) for gpu in gpus[: assignment.n_devices]]
+    cards = [Card.of(gpu) for gpu in gpus[: assignment.n_devices]]
     known = [card for card in cards if card is not None]
     if len(known) < len(cards):
         return None
-    plan = plan_decode(model.shape, reads, known, Host.of(machine))
+    plan = plan_decode(reads, known, Host.of(machine))
     if plan is None:
         return None
     step = plan.step(depth_tokens, settings.cache_type_k, settings.cache_type_v)

@@ -19,6 +19,8 @@ from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.model.shape import LayerKind, ModelShape
 from llmfit.advisor.model.tensor_names import ROUTED_EXPERTS, decode_share
 from llmfit.advisor.model.tensors import Tensor
+from llmfit.advisor.same import Same
+from llmfit.advisor.speed.kernels import kernel_counts
 
 F32_BYTES = 4
 
@@ -56,6 +58,8 @@ class CacheReads:
     window_v_elements: int = 0
     window_tokens: int = 0
     state_bytes: int = 0
+    is_latent: bool = False
+    """Latent attention (MLA): one row for all heads."""
 
     def n_bytes(self, depth_tokens: int, cache_type_k: str, cache_type_v: str) -> float:
         """Bytes read at a depth."""
@@ -81,6 +85,8 @@ class PlaceReads:
     """Layers of which the routed experts are read here."""
     n_expert_only_layers: int
     """Layers of which nothing but routed experts is read here."""
+    n_kernels: int = 0
+    """Kernels that a token starts here: those of the layers that lie here, and of the head."""
 
     def weight_bytes(self, *roles: Role) -> float:
         """Bytes of weights of these roles; of all without any."""
@@ -118,20 +124,15 @@ def decode_reads(
     sums: list[dict[tuple[str, Role], list[float]]] = [{} for _ in range(n_places)]
     dense: list[set[int]] = [set() for _ in range(n_places)]
     expert: list[set[int]] = [set() for _ in range(n_places)]
-    placed = {tensor.name: tensor for tensor in weights.tensors}
-    for tensor in tensors:
-        read, of = decode_share(tensor, shape)
-        if not read:
-            continue
-        where = placed[tensor.name]
-        place = _place(where, weights, assignment)
-        role = _role(tensor.name, where, shape)
-        both = sums[place].setdefault((tensor.type_name, role), [0.0, 0.0])
-        both[0] += tensor.n_bytes * read // of
-        both[1] += tensor.n_elements * read // of
-        if where.layer >= 0:
-            (expert if role is Role.EXPERT else dense)[place].add(where.layer)
+    for read in _tensor_reads(Same(shape), Same(weights), Same(tensors)):
+        place = _place(read.tensor, weights, assignment)
+        both = sums[place].setdefault((read.type_name, read.role), [0.0, 0.0])
+        both[0] += read.n_bytes
+        both[1] += read.n_parameters
+        if read.tensor.layer >= 0:
+            (expert if read.role is Role.EXPERT else dense)[place].add(read.tensor.layer)
     caches = _cache_reads(shape, assignment)
+    kernels = _kernels(shape, weights, assignment)
     places = [
         PlaceReads(
             weights=tuple(WeightReads(*key, *both) for key, both in sums[i].items()),
@@ -139,10 +140,47 @@ def decode_reads(
             n_layers=len(dense[i] | expert[i]),
             n_expert_layers=len(expert[i]),
             n_expert_only_layers=len(expert[i] - dense[i]),
+            n_kernels=kernels[i],
         )
         for i in range(n_places)
     ]
     return DecodeReads(tuple(places[:-1]), places[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _TensorRead:
+    tensor: PlacedTensor
+    type_name: str
+    role: Role
+    n_bytes: int
+    n_parameters: int
+
+
+@lru_cache(maxsize=64)
+def _tensor_reads(
+    shape: Same[ModelShape], weights: Same[WeightTable], tensors: Same[Sequence[Tensor]]
+) -> tuple[_TensorRead, ...]:
+    """Every tensor that a step reads a part of, wherever it lies."""
+    placed = {tensor.name: tensor for tensor in weights.it.tensors}
+    found = []
+    for tensor in tensors.it:
+        read, of = decode_share(tensor, shape.it)
+        if read:
+            where = placed[tensor.name]
+            role = _role(tensor.name, where, shape.it)
+            n_bytes, n_parameters = tensor.n_bytes * read // of, tensor.n_elements * read // of
+            found.append(_TensorRead(where, tensor.type_name, role, n_bytes, n_parameters))
+    return tuple(found)
+
+
+def _kernels(shape: ModelShape, weights: WeightTable, assignment: Assignment) -> list[int]:
+    """Kernels of each place, the host last: those of a layer where the layer lies, the head's at the head."""
+    counts = kernel_counts(shape, weights)
+    sums = [0] * (assignment.n_devices + 1)
+    for n_kernels, device in zip(counts.by_layer, assignment.layer_device, strict=False):
+        sums[device] += n_kernels
+    sums[assignment.output_device] += counts.outside
+    return sums
 
 
 def _cache_reads(shape: ModelShape, assignment: Assignment) -> list[CacheReads]:
@@ -157,7 +195,15 @@ def _cache_reads(shape: ModelShape, assignment: Assignment) -> list[CacheReads]:
         if shape.has_state(layer):
             mine[4] += F32_BYTES * shape.recurrent_elements
     return [
-        CacheReads(full_k, full_v, window_k, window_v, shape.window_tokens if window_k else 0, state)
+        CacheReads(
+            full_k,
+            full_v,
+            window_k,
+            window_v,
+            shape.window_tokens if window_k else 0,
+            state,
+            is_latent=shape.mla is not None and bool(full_k or window_k),
+        )
         for full_k, full_v, window_k, window_v, state in sums
     ]
 

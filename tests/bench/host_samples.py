@@ -65,8 +65,8 @@ def _sample(rows: list[SpeedRow]) -> HostSample | None:
     usable = [gpu.usable_bytes for gpu in gpus]
     assignment = assign_layers(row.model.shape, row.settings, usable, row.weights)
     reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)
-    cards = [card for gpu in gpus if (card := Card.of(gpu, row.machine.os)) is not None]
-    plan = plan_decode(row.model.shape, reads, cards, Host.of(row.machine))
+    cards = [card for gpu in gpus if (card := Card.of(gpu)) is not None]
+    plan = plan_decode(reads, cards, Host.of(row.machine))
     if plan is None:
         return None
     step = plan.step(row.depth_tokens, row.settings.cache_type_k, row.settings.cache_type_v)

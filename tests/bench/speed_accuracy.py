@@ -1,64 +1,107 @@
 """How far the estimated decode speeds are from measured ones, by class.
 
-Run from the top of the repository: ``python tests/bench/speed_accuracy.py``. Prints for each class the median
-and the 90th percentile of the absolute error, the share within 20 %, the bias (median of estimate / measured
-- 1), the share of measurements inside the stated low-high range, and the median over devices of each device's
-median error (three machines make half of the rows). The constants of today were not fitted on these rows.
+Run from the top of the repository: ``python tests/bench/speed_accuracy.py``. Prints a table as ``score.py``
+describes it for the constants as they are, and (with the extra ``bench``: numpy and scipy) for constants fitted
+without the model, the device or the user of the row. ``--quick`` leaves these out. Then how much a token takes
+longer with depth, estimated and measured.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import exp
 from pathlib import Path
-from statistics import median, quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.estimate import estimate_speed
-from tests.bench.speed_rows import SpeedRow, read_rows
+from llmfit.advisor.speed.doubt import decode_range
+from llmfit.advisor.speed.host_constants import HOST
+from tests.bench.decode_samples import DecodeSample
+from tests.bench.decode_samples import read_samples as gpu_samples
+from tests.bench.host_samples import HostSample
+from tests.bench.host_samples import read_samples as ram_samples
+from tests.bench.score import Scored, print_table
+from tests.bench.speed_rows import INTEGRATED, SpeedRow
 
-HEAD = ("", "rows", "devices", "median", "P90", "in 20 %", "bias", "in range", "by device")
+MIN_TOKENS_APART = 8000
+LEFT_OUT: dict[str, Callable[[SpeedRow], str]] = {
+    "model": lambda row: row.model.id,
+    "device": lambda row: row.device,
+    "user": lambda row: row.user,
+}
 
 
 def main() -> None:
     left_out: Counter[str] = Counter()
-    errors: dict[str, list[tuple[SpeedRow, float, bool]]] = defaultdict(list)
-    for row in read_rows(left_out):
-        estimate = estimate_speed(row.model, row.weights, row.machine, row.settings, row.depth_tokens)
-        if estimate is None:
-            left_out["no estimate"] += 1
-            continue
-        speed = estimate.decode_tok_s
-        # A file of another mix reads so much more or less of everything but the cache.
-        tok_s = row.tok_s * row.scale
-        error = speed.expected / tok_s - 1
-        errors[row.group].append((row, error, speed.low <= tok_s <= speed.high))
-    print(f"{HEAD[0]:18s} " + " ".join(f"{name:>9s}" for name in HEAD[1:]))
-    for group in sorted(errors):
-        print(_line(group, errors[group]))
-    print(_line("all", [one for found in errors.values() for one in found]))
+    on_gpus = gpu_samples(left_out)
+    in_ram = [sample for sample in ram_samples(Counter()) if sample.row.group != INTEGRATED]
+    now = [_scored(one, 1 / one.step().total_s / one.row.scale) for one in on_gpus]
+    now += [_scored_in_ram(one, one.error(HOST)) for one in in_ram]
+    print_table("constants in use", now)
+    if "--quick" not in sys.argv:
+        _without_each(on_gpus, in_ram)
+    _slopes(on_gpus)
     print("left out:", ", ".join(f"{count} {reason}" for reason, count in left_out.most_common()))
 
 
-def _line(name: str, found: Sequence[tuple[SpeedRow, float, bool]]) -> str:
-    absolute = [abs(error) for _, error, _ in found]
-    by_device: dict[str, list[float]] = defaultdict(list)
-    for row, error, _ in found:
-        by_device[row.device].append(abs(error))
-    p90 = quantiles(absolute, n=10)[-1] if len(absolute) > 1 else absolute[0]
-    figures = (
-        f"{len(found):9d}",
-        f"{len(by_device):9d}",
-        f"{median(absolute):9.1%}",
-        f"{p90:9.1%}",
-        f"{sum(one <= 0.2 for one in absolute) / len(absolute):9.0%}",
-        f"{median(error for _, error, _ in found):+9.1%}",
-        f"{sum(inside for _, _, inside in found) / len(found):9.0%}",
-        f"{median(median(one) for one in by_device.values()):9.1%}",
-    )
-    return f"{name:18s} " + " ".join(figures)
+def _scored(sample: DecodeSample, tok_s: float) -> Scored:
+    """A file of another mix reads so much more or less of everything but the cache."""
+    low, high = decode_range(sample.reads, sample.gpus, sample.row.depth_tokens)
+    ratio = tok_s / sample.row.tok_s
+    return Scored(sample.row, ratio - 1, low <= 1 / ratio <= high)
+
+
+def _scored_in_ram(sample: HostSample, error: float) -> Scored:
+    low, high = sample.range_factors
+    return Scored(sample.row, error, low <= 1 / (1 + error) <= high)
+
+
+def _without_each(on_gpus: Sequence[DecodeSample], in_ram: Sequence[HostSample]) -> None:
+    try:
+        import numpy as np
+
+        from tests.bench.fit_decode import DecodeFit, leave_out
+    except ImportError:
+        print("Leaving rows out of the fit needs numpy and scipy: install llmfit with the extra bench.")
+        return
+    fit = DecodeFit(on_gpus)
+    start = fit.solve(np.full(len(on_gpus), True))
+    for what, key in LEFT_OUT.items():
+        times = leave_out(fit, start, lambda sample, key=key: key(sample.row))
+        found = [_scored(one, exp(-time)) for one, time in zip(on_gpus, times, strict=True)]
+        print_table(f"{what} left out", found + _ram_without(in_ram, key))
+
+
+def _ram_without(samples: Sequence[HostSample], key: Callable[[SpeedRow], str]) -> list[Scored]:
+    from tests.bench.fit_host import fit
+
+    found = []
+    for left in sorted({key(sample.row) for sample in samples}):
+        fitted = fit([sample for sample in samples if key(sample.row) != left])
+        if fitted is not None:
+            own = [sample for sample in samples if key(sample.row) == left]
+            found += [_scored_in_ram(sample, sample.error(fitted)) for sample in own]
+    return found
+
+
+def _slopes(samples: Sequence[DecodeSample]) -> None:
+    """From the shallowest to the deepest run of one user, card, backend and file."""
+    runs: dict[tuple[str, ...], dict[int, DecodeSample]] = defaultdict(dict)
+    for sample in samples:
+        row = sample.row
+        key = (row.device, sample.gpus[0].backend, row.model.id, row.model.quantization, row.user)
+        runs[key][row.depth_tokens] = sample
+    print("\nms a token longer for each 1,000 tokens of depth: estimated, measured, their ratio")
+    for key, by_depth in sorted(runs.items()):
+        shallow, deep = by_depth[min(by_depth)], by_depth[max(by_depth)]
+        thousands = (deep.row.depth_tokens - shallow.row.depth_tokens) / 1000
+        if thousands * 1000 >= MIN_TOKENS_APART:
+            estimated = (deep.step().total_s - shallow.step().total_s) * 1e3 / thousands
+            measured = (deep.measured_s - shallow.measured_s) * 1e3 / thousands
+            ratio = estimated / measured if measured > 0 else float("inf")
+            print(f"{estimated:7.3f} {measured:7.3f} {ratio:5.2f}  {', '.join(key[:4])}")
 
 
 if __name__ == "__main__":

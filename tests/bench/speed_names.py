@@ -189,7 +189,7 @@ def _simulated(names: tuple[str, ...], ram: str | None, ram_gb_per_s: str) -> Ma
 
 def _as_measured(gpu: Gpu, gb_per_s: str, backend: str) -> Gpu:
     for name in ("vulkan", "rocm", "cuda", "sycl", "metal"):
-        if name in backend:
+        if name in backend and not (name == "cuda" and gpu.vendor == "amd"):
             gpu = replace(gpu, backend=name)
             break
     if gpu.bandwidth_bytes_per_s is None and gb_per_s:

@@ -1,6 +1,6 @@
 """Measured speeds as questions to the estimator: which model, on which machine, placed how, how deep.
 
-Reads tests/data/speed_*.csv.gz (see speed.md there) and, of prefill, prefill_developers.csv. A row is left out, and counted with its reason, where
+Reads tests/data/speed_*.csv.gz (see speed.md there). A row is left out, and counted with its reason, where
 the model, its file type or the card is not in the catalogue, or where nobody tells what was placed where.
 """
 
@@ -51,6 +51,7 @@ RATED_RAM_GB_PER_S = {"Core i9-9900T": "42.7", "Core i3-1315U (Framework 12)": "
 two channels and in a laptop that has one slot. The other rigs that print nothing (GTX 1070, V620, gfx1030, RTX
 5090, RTX 5070 Ti + 5060 Ti; boards with a CIX P1 or a Qualcomm QCS, a Xeon 8358) are left out: their boards
 take RAM of several speeds and widths."""
+_REPOSITORY = re.compile(r"https://github\.com/([^/]+/[^/]+)/blob/")
 _TEST = re.compile(r"(tg|pp)(\d+)?(?: @ d(\d+))?$")
 _LAYERS_OF_EXPERTS = re.compile(r"ot: experts of (\d+) layers on CPU|^(\d+)$")
 
@@ -116,6 +117,7 @@ def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
     machine = _measured_machine(fields)
     settings = _measured_settings(fields, machine, model)
     depth = _measured_depth(fields, kind)
+    by_both = fields["placement"] == "igpu_partial"
     return SpeedRow(
         source="measured",
         device=_device(machine, fields["cpu"]),
@@ -128,7 +130,7 @@ def _measured(fields: Mapping[str, str], kind: str) -> SpeedRow:
         depth_tokens=depth,
         prompt_tokens=int(float(fields["prompt_tokens"] or 0)),
         tok_s=float(fields["tg_tok_s" if kind == "decode" else "pp_tok_s"]),
-        group=_group(machine, model, depth, settings),
+        group=INTEGRATED if by_both else _group(machine, model, depth, settings),
         engine=fields["engine"],
         timing=fields["timing_basis"],
     )
@@ -195,7 +197,7 @@ def _llama_bench(fields: Mapping[str, str], kind: str) -> SpeedRow:
     return SpeedRow(
         source="llama-bench",
         device=_device(machine, fields["cpu"]),
-        user=fields["source_url"],
+        user=_owner(fields["source_url"]),
         model=model,
         weights=weights,
         machine=machine,
@@ -268,6 +270,12 @@ def _settings(
         cache_type_k=cache_type,
         cache_type_v=cache_type,
     )
+
+
+def _owner(url: str) -> str:
+    """Who measured it: of a file in a repository the repository, else the thread."""
+    found = _REPOSITORY.match(url)
+    return found[1] if found else url
 
 
 def _device(machine: Machine, cpu: str) -> str:

@@ -44,20 +44,35 @@ def _skeleton(shape: Same[ModelShape], weights: Same[WeightTable]) -> Skeleton:
     outside: list[PlacedTensor] = []
     for tensor in weights.it.tensors:
         (by_layer[tensor.layer] if tensor.name.startswith("blk.") else outside).append(tensor)
+    facts, whole = _facts(shape)
     plain, typed = [], []
     for layer in range(one.n_layer):
-        facts = _layer_facts(one, layer)
-        names = tuple((t.name.split(".", 2)[2], t.dims) for t in by_layer[layer])
-        plain.append(number_of((facts, names)))
-        typed.append(number_of((facts, names, tuple(t.type_name for t in by_layer[layer]))))
+        tensors = by_layer[layer]
+        names = number_of((facts[layer], tuple([(_name_in_block(t.name), t.dims) for t in tensors])))
+        plain.append(names)
+        typed.append(number_of(("typed", names, tuple([t.type_name for t in tensors]))))
     return Skeleton(
         tuple(plain),
         tuple(typed),
         tuple(outside),
         tuple(map(tuple, by_layer)),
-        tuple(all(t.gpu_bytes for t in layer) for layer in by_layer),
-        number_of(_whole(one)),
+        tuple([all(t.gpu_bytes for t in layer) for layer in by_layer]),
+        whole,
     )
+
+
+@lru_cache(maxsize=64)
+def _facts(shape: Same[ModelShape]) -> tuple[tuple[int, ...], int]:
+    """Numbers of each layer's facts and of the whole model's."""
+    one = shape.it
+    return tuple([number_of(_layer_facts(one, layer)) for layer in range(one.n_layer)]), number_of(
+        _whole(one)
+    )
+
+
+@lru_cache(maxsize=16384)
+def _name_in_block(name: str) -> str:
+    return name.split(".", 2)[2]
 
 
 def skeleton(shape: ModelShape, weights: WeightTable) -> Skeleton:
