@@ -186,7 +186,7 @@ def check_cache_types(shape: ModelShape, settings: LaunchSettings, name_k: str, 
             f"{shape.architecture} stores K and V as one and takes the same type for both",
         )
     if type_v.is_quantized and not uses_flash_attention(shape, settings):
-        raise UsageError(f"V cache type {settings.cache_type_v}", "a quantised V cache needs flash attention")
+        raise UsageError(f"V cache type {name_v}", "a quantised V cache needs flash attention")
     for which, kind, dims in (("K", type_k, shape.head_dim_k), ("V", type_v, shape.head_dim_v)):
         uneven = next((dim for dim in dims if dim % kind.block_elements), 0)
         if uneven:
