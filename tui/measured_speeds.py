@@ -9,7 +9,7 @@ from llmfit.advisor.measurements.place import has_measurements
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.measurements.calibrate import MachineSpeeds
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
     from llmfit.advisor.measurements.store import MeasurementStore
 
 

@@ -10,11 +10,9 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
 from llmfit.advisor.speed.calibration import Calibration, Observation, fit_calibration
 from llmfit.advisor.speed.calibration_factors import PREFILL, Subject
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.measurement import (
-    MeasuredSpeed,
     Measurement,
-    Wanted,
-    find_measured,
     machine_key,
     of_one_configuration,
     planned_backend,
@@ -43,18 +41,6 @@ class Judged:
     @property
     def measurement(self) -> Measurement:
         return self.kept.measurement
-
-
-@dataclass(frozen=True, slots=True)
-class MachineSpeeds:
-    """What is known of a machine by measuring: its calibration, and the measurements that are good."""
-
-    calibration: Calibration | None = None
-    used: tuple[Measurement, ...] = ()
-
-    def measured(self, wanted: Wanted) -> MeasuredSpeed | None:
-        """Exactly what is wanted, as it was measured."""
-        return find_measured(self.used, wanted)
 
 
 def judge_measurements(machine: Machine, kept: Iterable[Kept], step_of: StepOf) -> tuple[Judged, ...]:

@@ -16,10 +16,10 @@ from llmfit import __version__
 from llmfit.advisor.files import read_start
 from llmfit.advisor.folders import cache_folder
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.measurements.calibrate import MachineSpeeds
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.speed.calibration import Calibration
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.measurement import machine_key
 from llmfit.advisor.units import MIB
 

@@ -133,7 +133,7 @@ class Calibration:
 def apply(step: StepTime, calibration: Calibration, subject: Subject) -> StepTime:
     """``step`` with every term scaled, its rate with it. The bound stays: nothing goes below it."""
     return StepTime(
-        tuple(_scaled_term(term, calibration.factor_of(term, subject)) for term in step.terms), step.bound_s
+        tuple(term.scaled(calibration.factor_of(term, subject)) for term in step.terms), step.bound_s
     )
 
 
@@ -279,8 +279,3 @@ def _residual_share(kind: Agreement, rows: Sequence[_Linear], n_effective: float
 
 def _bounded(log_factor: float) -> float:
     return max(MIN_FACTOR, min(MAX_FACTOR, exp(log_factor)))
-
-
-def _scaled_term(term: Term, factor: float) -> Term:
-    rate = None if term.rate_per_s is None else term.rate_per_s / factor
-    return Term(term.what, term.where, term.cause, term.time_s * factor, term.amount, rate, term.unit)

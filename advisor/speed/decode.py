@@ -6,8 +6,9 @@ bandwidth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from llmfit.advisor.speed.card_class import Card
 from llmfit.advisor.speed.efficiency import DECODE, TYPE_GROUPS, DecodeConstants
@@ -30,12 +31,18 @@ class _CacheRate:
     bytes_per_s: float
     peak_bytes_per_s: float
 
+    def time_s(self, depth_tokens: int, cache_type_k: str, cache_type_v: str) -> tuple[float, float]:
+        """(seconds, bytes) of reading it at a depth; see PLAIN_CACHE."""
+        n_bytes = self.reads.n_bytes(depth_tokens, cache_type_k, cache_type_v)
+        plain = self.reads.n_bytes(depth_tokens, PLAIN_CACHE, PLAIN_CACHE)
+        return max(plain, n_bytes) / self.bytes_per_s, n_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class DecodePlan:
     """A step of one placement at any depth: made once, asked for every context.
 
-    ``fixed`` are the terms that do not depend on the depth, ``fixed_bound_s`` their bytes over peak bandwidth.
+    ``fixed`` are the terms that do not depend on the depth, ``fixed_bound_s`` their bytes over the peak.
     """
 
     fixed: tuple[Term, ...]
@@ -48,14 +55,33 @@ class DecodePlan:
         bound_s = self.fixed_bound_s
         terms = list(self.fixed)
         for cache in self.caches:
-            n_bytes = cache.reads.n_bytes(depth_tokens, cache_type_k, cache_type_v)
-            plain = cache.reads.n_bytes(depth_tokens, PLAIN_CACHE, PLAIN_CACHE)
+            time_s, n_bytes = cache.time_s(depth_tokens, cache_type_k, cache_type_v)
             bound_s += n_bytes / cache.peak_bytes_per_s
-            if plain:
-                time_s = max(plain, n_bytes) / cache.bytes_per_s
-                rate = n_bytes / time_s
-                terms.append(Term("KV cache", cache.where, cache.cause, time_s, n_bytes, rate))
+            if time_s:
+                terms.append(_cache_term(cache, time_s, n_bytes))
         return StepTime(tuple(terms), bound_s)
+
+    def total_s(self, depth_tokens: int, cache_type_k: str = "f16", cache_type_v: str = "f16") -> float:
+        """``step(…).total_s`` without the terms: for tables."""
+        total_s, bound_s = self.fixed_s, self.fixed_bound_s
+        for cache in self.caches:
+            time_s, n_bytes = cache.time_s(depth_tokens, cache_type_k, cache_type_v)
+            total_s += time_s
+            bound_s += n_bytes / cache.peak_bytes_per_s
+        return max(total_s, bound_s)
+
+    def scaled(self, factor_of: Callable[[Term], float]) -> DecodePlan:
+        """The plan with every term's time multiplied; the bound stays."""
+        fixed = tuple(term.scaled(factor_of(term)) for term in self.fixed)
+        caches = tuple(
+            replace(cache, bytes_per_s=cache.bytes_per_s / factor_of(_cache_term(cache, 1.0, 1.0)))
+            for cache in self.caches
+        )
+        return DecodePlan(fixed, sum(term.time_s for term in fixed), self.fixed_bound_s, caches)
+
+
+def _cache_term(cache: _CacheRate, time_s: float, n_bytes: float) -> Term:
+    return Term("KV cache", cache.where, cache.cause, time_s, n_bytes, n_bytes / time_s)
 
 
 def plan_decode(
@@ -78,7 +104,7 @@ def plan_decode(
         terms.append(Term("step", used[-1].label, Cause.LAUNCH, constants.step_s))
     terms += [
         Term("hop", f"{first.label} to {then.label}", Cause.LAUNCH, constants.hop_s)
-        for first, then in zip(used, used[1:], strict=False)
+        for first, then in pairwise(used)
     ]
     if reads.host.is_used:
         if host is None:

@@ -1,8 +1,8 @@
 """How sure a speed is: low and high as factors of the expected one, by what is known of its kind.
 
-Four of five measurements lie inside, for models that the constants were fitted without; for cards of a class
-that the constants were fitted without, the wider ones (tests/bench/speed_accuracy.py, tables "model left out" and
-"device left out").
+Four of five measurements lie inside, for models that the constants were fitted without; for cards of a
+class that they were fitted without, the wider ones (tests/bench/speed_accuracy.py, tables "model left out"
+and "device left out").
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What GPUs reach of their peak while decoding: one place for every constant, each with its evidence.
 
-Fitted by ``tests/bench/fit_decode.py`` on the rows of tests/data/speed_*.csv.gz that lie wholly on GPUs: 1,119
-of 52 devices, 89 models and 132 users. Devices with many rows count less a row; every factor of a backend or
-class is held near 1, so that no single user's rows decide it, and a class that nobody measured is 1. Leaving
-out the model of a row, the median error is 7.5 %; its device 11.4 %; its user 9.5 %
-(``tests/bench/speed_accuracy.py``).
+Fitted by ``tests/bench/fit_decode.py`` on the rows of tests/data/speed_*.csv.gz that lie wholly on GPUs:
+1,119 of 52 devices, 89 models and 132 users. Devices with many rows count less a row; every factor of a
+backend or class is held near 1, so that no single user's rows decide it, and a class that nobody measured is
+1. What leaving out the model, the device or the user of a row costs: ``tests/bench/speed_accuracy.py``.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from llmfit.advisor.hardware.machine import Gpu
 class CardFactor:
     """How a kind of card differs from the common constants.
 
-    ``bandwidth_factor`` and ``cache_factor`` multiply the share of the peak bandwidth that weights and cache are
-    read with, ``launch_factor`` the time a kernel costs.
+    ``bandwidth_factor`` and ``cache_factor`` multiply the share of the peak bandwidth that weights and cache
+    are read with, ``launch_factor`` the time a kernel costs.
     """
 
     bandwidth_factor: float = 1.0

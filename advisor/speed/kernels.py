@@ -1,8 +1,9 @@
 """How many kernels one decoded token starts: counted in the graph that llama.cpp builds for it.
 
-Starting a kernel, and waiting for the one before, takes microseconds whatever it computes. The number a layer
-is what tells the families of models apart: a hybrid of Qwen starts about twice as many as a plain transformer,
-Gemma half again as many. Counted, not fitted: with the counts, factors for families come out as 1.
+Starting a kernel, and waiting for the one before, takes microseconds whatever it computes. The number a
+layer is what tells the families of models apart: a hybrid of Qwen starts about twice as many as a plain
+transformer, Gemma half again as many. Counted, not fitted: with the counts, factors for families come out
+as 1.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class KernelCounts:
 def kernel_counts(shape: ModelShape, weights: WeightTable) -> KernelCounts:
     """Nodes of the decode graph that compute: views are free, a norm is fused with its weight's product.
 
-    Layers of equal structure are counted once, where the graph allows it. Raises KeyError where the graph of the architecture is not
-    known, as the compute buffers do.
+    Layers of equal structure are counted once, where the graph allows it. Raises KeyError where the graph of
+    the architecture is not known, as the compute buffers do.
     """
     return _counts(Same(shape), Same(weights))
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.decode import DecodePlan
 from llmfit.advisor.speed.prefill_constants import CONSTANTS, RANGES, Placement, PrefillConstants
 from llmfit.advisor.speed.prefill_costs import PlaceCosts
 from llmfit.advisor.speed.prefill_rates import CardRates, card_rates, copy_bytes_per_s, link_bytes_per_s
@@ -101,7 +100,7 @@ class PrefillPlan:
         each = [_summed((stage,), chunks, self.window_tokens) for stage in self.stages]
         times = [sum(term.time_s for term in terms) for terms, _ in each]
         kept = self._kept(times, chunks.prompt_tokens)
-        terms = tuple(_shortened(term, kept) for terms, _ in each for term in terms)
+        terms = tuple(term.scaled(kept) for terms, _ in each for term in terms)
         return StepTime(terms, max(bound_s for _, bound_s in each))
 
 
@@ -109,25 +108,6 @@ def _summed(stages: Sequence[Stage], chunks: Chunks, window_tokens: int) -> tupl
     """The terms of some stages and their floors, one after the other."""
     terms = [cost.term(chunks, window_tokens) for stage in stages for cost in stage.costs]
     return terms, sum(stage.floor.time_s(chunks) for stage in stages)
-
-
-def _shortened(term: Term, kept: float) -> Term:
-    rate = None if term.rate_per_s is None else term.rate_per_s / kept
-    return Term(term.what, term.where, term.cause, term.time_s * kept, term.amount, rate, term.unit)
-
-
-def time_to_first_token_s(
-    prefill: PrefillPlan,
-    decode: DecodePlan,
-    prompt_tokens: int,
-    depth_tokens: int = 0,
-    cache_type_k: str = "f16",
-    cache_type_v: str = "f16",
-) -> float:
-    """Seconds from a prompt to its first answered token, for one stream, everything loaded: the prompt, and
-    one step that computes the output head."""
-    step = decode.step(depth_tokens + prompt_tokens, cache_type_k, cache_type_v)
-    return prefill.prompt(prompt_tokens, depth_tokens).total_s + step.total_s
 
 
 def prefill_range(plan: PrefillPlan) -> tuple[float, float]:

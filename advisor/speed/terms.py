@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -22,7 +22,7 @@ class Term:
     """One summand. ``amount`` over ``rate_per_s`` is ``time_s`` where both are known.
 
     ``amount`` is bytes where ``unit`` is ``B``, floating-point operations where it is ``FLOP``, a count of
-    layers or hops where it is ``layers`` or ``hops``; ``rate_per_s`` is that a second.
+    kernels, layers or hops where it says so; ``rate_per_s`` is that a second.
     """
 
     what: str
@@ -34,6 +34,11 @@ class Term:
     amount: float | None = None
     rate_per_s: float | None = None
     unit: str = "B"
+
+    def scaled(self, factor: float) -> Term:
+        """The same work in ``factor`` times the time."""
+        rate = None if self.rate_per_s is None else self.rate_per_s / factor
+        return replace(self, time_s=self.time_s * factor, rate_per_s=rate)
 
 
 @dataclass(frozen=True, slots=True)

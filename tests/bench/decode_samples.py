@@ -57,9 +57,7 @@ def _sample(row: SpeedRow) -> DecodeSample:
     return DecodeSample(row, gpus, reads, bound_s + (row.scale - 1) * weights_s)
 
 
-def _step(
-    row: SpeedRow, gpus: tuple[Gpu, ...], reads: DecodeReads, constants: DecodeConstants
-) -> StepTime:
+def _step(row: SpeedRow, gpus: tuple[Gpu, ...], reads: DecodeReads, constants: DecodeConstants) -> StepTime:
     cards = [card for gpu in gpus if (card := Card.of(gpu, constants)) is not None]
     plan = plan_decode(reads, cards, None, constants)
     if plan is None:

@@ -4,9 +4,9 @@ Run from the top of the repository: ``python tests/bench/fit_decode.py``. Needs 
 Prints the fitted values as they stand in the module; nobody writes them there but a person.
 
 The fit is the mode of a posterior. The model is a sum of times whose parts are products of constants, so the
-logarithms of the constants are its parameters. Residuals of log(time) count less and less beyond NOISE; devices with
-many rows count less a row; every factor of a backend or class has a prior around 1, which is what
-leaves a card that nobody measured at the common value.
+logarithms of the constants are its parameters. Residuals of log(time) count less and less beyond NOISE;
+devices with many rows count less a row; every factor of a backend or class has a prior around 1, which is
+what leaves a card that nobody measured at the common value.
 """
 
 from __future__ import annotations
@@ -66,7 +66,12 @@ ONE_USER_FACTOR = 0.5
 """Of the spread where one user alone measured a class: his rows must not decide it."""
 TOLD = {"class Pascal/cuda bandwidth": (log(0.55), 0.2)}
 """What others tell of a class that one user measured: Pascal reaches about half of what later cards do."""
-OF_OTHERS = {"ollama": (0.08, 0.1), "lmstudio": (0.05, 0.1), "prompt timed": (0.03, 0.03), "windows": (0.04, 0.06)}
+OF_OTHERS = {
+    "ollama": (0.08, 0.1),
+    "lmstudio": (0.05, 0.1),
+    "prompt timed": (0.03, 0.03),
+    "windows": (0.04, 0.06),
+}
 """What a row's time is longer by, in the logarithm, for reasons that are no constants of llama.cpp."""
 
 
@@ -214,8 +219,7 @@ def _parts(row: int, sample: DecodeSample) -> list[Part]:
 def _holds(name: str, sample: DecodeSample) -> float:
     row = sample.row
     return float(
-        name in (row.engine, row.machine.os)
-        or (name == "prompt timed" and row.timing == "wall_incl_prompt")
+        name in (row.engine, row.machine.os) or (name == "prompt timed" and row.timing == "wall_incl_prompt")
     )
 
 

@@ -1,9 +1,9 @@
 """How far the estimated decode speeds are from measured ones, by class.
 
 Run from the top of the repository: ``python tests/bench/speed_accuracy.py``. Prints a table as ``score.py``
-describes it for the constants as they are, and (with the extra ``bench``: numpy and scipy) for constants fitted
-without the model, the device or the user of the row. ``--quick`` leaves these out. Then how much a token takes
-longer with depth, estimated and measured.
+describes it for the constants as they are, and (with the extra ``bench``: numpy and scipy) for constants
+fitted without the model, the device or the user of the row. ``--quick`` leaves these out. Then how much a
+token takes longer with depth, estimated and measured.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.tensor_names import active_parameters
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
-from llmfit.advisor.speed.bytes_read import PlaceReads, cache_bytes_read, decode_reads, reads_by_place
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
+from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role, decode_reads
 from llmfit.advisor.units import GB, GIB
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu
@@ -90,10 +90,9 @@ def test_nothing_is_above_the_bound(name: str, depth_tokens: int, launch: dict[s
 def test_the_bound_is_bytes_over_bandwidth(name: str) -> None:
     found = speed(name, machine())
     assert found is not None
-    shape = model(name).shape
-    read = sum(read.n_bytes for read in decode_reads(shape, model(name).tensors))
-    state = sum(cache_bytes_read(shape, il, LaunchSettings(4096), 0) for il in range(shape.n_layer))
-    assert found.bound_tok_s == pytest.approx(CARD_BYTES_PER_S / (read + state))
+    (card,), host, _ = places(name, machine())
+    read = card.weight_bytes() + card.cache.n_bytes(0, "f16", "f16")
+    assert found.bound_tok_s == pytest.approx(CARD_BYTES_PER_S / read) and not host.is_used
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -136,15 +135,22 @@ def test_an_unknown_bandwidth_that_matters_gives_no_speed() -> None:
     assert speed("Llama-3.1-8B-Instruct", machine(0, ram=None), gpu_layers=0) is None
 
 
+def all_reads(found: Model) -> DecodeReads:
+    """Of a model that lies wholly on one GPU."""
+    weights = weight_table(found.shape, found.tensors)
+    assignment = assign_layers(found.shape, LaunchSettings(4096, devices=(0,)), [1], weights)
+    return decode_reads(found.shape, found.tensors, weights, assignment)
+
+
 def test_only_the_used_experts_are_read() -> None:
     moe = model("Qwen3-30B-A3B")
-    reads = {read.name: read for read in decode_reads(moe.shape, moe.tensors)}
-    whole = next(tensor for tensor in moe.tensors if tensor.name == "blk.3.ffn_up_exps.weight")
-    read = reads[whole.name]
-    assert read.is_expert and read.n_bytes == whole.n_bytes * 8 // 128
-    assert not reads["blk.3.attn_q.weight"].is_expert
-    router = next(tensor for tensor in moe.tensors if tensor.name == "blk.3.ffn_gate_inp.weight")
-    assert reads[router.name].n_bytes == router.n_bytes
+    (card,) = all_reads(moe).gpus
+    experts = sum(tensor.n_bytes for tensor in moe.tensors if "_exps." in tensor.name)
+    assert card.weight_bytes(Role.EXPERT) == experts * 8 // 128
+    rest = sum(tensor.n_bytes for tensor in moe.tensors if "_exps." not in tensor.name)
+    embedding = next(tensor.n_bytes for tensor in moe.tensors if tensor.name == "token_embd.weight")
+    assert card.weight_bytes(Role.DENSE, Role.OUTPUT) == rest - embedding
+    assert card.n_layers == card.n_expert_layers == moe.shape.n_layer and not card.n_expert_only_layers
 
 
 def places(
@@ -156,9 +162,8 @@ def places(
     asked = replace(LaunchSettings(4096, devices=devices), **launch)  # type: ignore[arg-type]
     weights = weight_table(found.shape, found.tensors)
     assignment = assign_layers(found.shape, asked, [1] * len(devices), weights)
-    reads = decode_reads(found.shape, found.tensors)
-    gpus, host = reads_by_place(found.shape, reads, weights, asked, assignment, 0)
-    return gpus, host, weight_bytes(weights, assignment)
+    reads = decode_reads(found.shape, found.tensors, weights, assignment)
+    return reads.gpus, reads.host, weight_bytes(weights, assignment)
 
 
 @pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "Llama-3.2-1B-Instruct", "DeepSeek-V2-Lite-Chat"])
@@ -175,10 +180,10 @@ def test_what_is_read_of_a_device_lies_there(name: str, launch: dict[str, object
     """Memory and speed ask the same rule: all that a dense model has on a card is read there, no more."""
     gpus, host, weights = places(name, machine(2), **launch)
     for reads, n_bytes in zip(gpus, weights.gpu_bytes, strict=True):
-        read = reads.dense_bytes + reads.expert_bytes
+        read = reads.weight_bytes()
         dense = not name.startswith("DeepSeek")
         assert read <= n_bytes and (not dense or read >= 0.999 * n_bytes)
-    assert host.dense_bytes + host.expert_bytes <= weights.host_bytes
+    assert host.weight_bytes() <= weights.host_bytes
 
 
 def test_what_no_gpu_can_multiply_with_is_read_from_ram() -> None:
@@ -192,9 +197,8 @@ def test_what_no_gpu_can_multiply_with_is_read_from_ram() -> None:
     weights = weight_table(found.shape, ternary)
     asked = LaunchSettings(4096, devices=(0,))
     assignment = assign_layers(found.shape, asked, [1], weights)
-    reads = decode_reads(found.shape, ternary)
-    _, host = reads_by_place(found.shape, reads, weights, asked, assignment, 0)
-    assert host.dense_bytes == sum(one.n_bytes for one in ternary if one.type_name == "TQ2_0") > 0
+    host = decode_reads(found.shape, ternary, weights, assignment).host
+    assert host.weight_bytes() == sum(one.n_bytes for one in ternary if one.type_name == "TQ2_0") > 0
     assert not everything_on_gpus(weights, assignment)
 
 
@@ -202,46 +206,57 @@ def test_parameters_are_counted_and_not_guessed_from_bytes() -> None:
     """The same parameters in twice the bytes: a CPU computes as long, and only reads longer."""
     found = model("Llama-3.1-8B-Instruct")
     _, host, _ = places("Llama-3.1-8B-Instruct", machine(0), gpu_layers=0)
-    assert host.n_parameters == active_parameters(found.shape, found.tensors)
+    assert host.n_parameters() == active_parameters(found.shape, found.tensors)
 
 
 def test_an_input_embedding_is_looked_up_and_a_tied_one_read_as_the_output() -> None:
-    untied, tied = model("Llama-3.1-8B-Instruct"), model("Llama-3.2-1B-Instruct")
-    read_untied = {read.name for read in decode_reads(untied.shape, untied.tensors)}
-    assert "token_embd.weight" not in read_untied and "output.weight" in read_untied
-    assert not any(tensor.name == "output.weight" for tensor in tied.tensors)
-    read_tied = {read.name: read.n_bytes for read in decode_reads(tied.shape, tied.tensors)}
-    assert read_tied["token_embd.weight"] == next(
-        tensor.n_bytes for tensor in tied.tensors if tensor.name == "token_embd.weight"
-    )
+    for name, read in (
+        ("Llama-3.1-8B-Instruct", "output.weight"),
+        ("Llama-3.2-1B-Instruct", "token_embd.weight"),
+    ):
+        (card,) = all_reads(model(name)).gpus
+        head = next(tensor for tensor in model(name).tensors if tensor.name == read)
+        norm = next(tensor for tensor in model(name).tensors if tensor.name == "output_norm.weight")
+        assert card.weight_bytes(Role.OUTPUT) == head.n_bytes + norm.n_bytes
+    assert not any(tensor.name == "output.weight" for tensor in model("Llama-3.2-1B-Instruct").tensors)
 
 
 def test_mtp_blocks_are_not_read() -> None:
-    mimo = build_model(find_model("GLM-4.5-Air"), "Q4_K_M")
-    mtp = [tensor for tensor in mimo.tensors if tensor.name.startswith(f"blk.{mimo.shape.n_layer}.")]
+    found = build_model(find_model("GLM-4.5-Air"), "Q4_K_M")
+    mtp = [tensor for tensor in found.tensors if tensor.name.startswith(f"blk.{found.shape.n_layer}.")]
     assert mtp, "this model has an MTP block"
-    assert not {tensor.name for tensor in mtp} & {
-        read.name for read in decode_reads(mimo.shape, mimo.tensors)
-    }
+    without = tuple(tensor for tensor in found.tensors if tensor not in mtp)
+    weights = weight_table(found.shape, found.tensors)
+    assignment = assign_layers(found.shape, LaunchSettings(4096, devices=(0,)), [1], weights)
+    both = [decode_reads(found.shape, tensors, weights, assignment) for tensors in (found.tensors, without)]
+    assert both[0] == both[1]
 
 
 def test_a_sliding_window_is_read_up_to_the_window() -> None:
-    shape, asked = model("gemma-3-27b-it").shape, LaunchSettings(131072)
-    sums = [
-        sum(cache_bytes_read(shape, il, asked, depth) for il in range(shape.n_layer))
-        for depth in (10**4, 10**5)
-    ]
-    local = next(
-        il for il in range(shape.n_layer) if cache_bytes_read(shape, il, asked, 10**5) < sums[1] / 40
+    found = model("gemma-3-27b-it")
+    (card,) = all_reads(found).gpus
+    at = {depth: card.cache.n_bytes(depth, "f16", "f16") for depth in (1024, 10**4, 10**5)}
+    assert card.cache.window_tokens == found.shape.window_tokens == 1024
+    each = 2 * (card.cache.full_k_elements + card.cache.full_v_elements)
+    assert at[10**5] - at[10**4] == each * 9 * 10**4
+    assert at[1024] > 5 * each * 1024, "five of six layers have a window"
+
+
+def test_the_deepest_state_is_read_whatever_the_depth() -> None:
+    (card,) = all_reads(model("Qwen3.5-9B")).gpus
+    assert card.cache.n_bytes(0, "f16", "f16") == card.cache.state_bytes > 0
+
+
+def test_a_quantised_cache_saves_memory_and_no_time() -> None:
+    """Measured: slopes with depth are those of f16. Only the bound knows its bytes."""
+    name = "Llama-3.1-8B-Instruct"
+    f16, q8_0 = (
+        speed(name, machine(), 100_000),
+        speed(name, machine(), 100_000, cache_type_k="q8_0", cache_type_v="q8_0"),
     )
-    assert cache_bytes_read(shape, local, asked, 10**5) == cache_bytes_read(shape, local, asked, 1024)
-    assert sums[0] < sums[1] < 10 * sums[0]
-
-
-def test_a_quantised_cache_is_read_faster() -> None:
-    f16 = expected("Llama-3.1-8B-Instruct", machine(), 100_000)
-    q8_0 = expected("Llama-3.1-8B-Instruct", machine(), 100_000, cache_type_k="q8_0", cache_type_v="q8_0")
-    assert q8_0 > f16
+    assert f16 is not None and q8_0 is not None
+    assert q8_0.decode_tok_s.expected == pytest.approx(f16.decode_tok_s.expected)
+    assert q8_0.bound_tok_s > f16.bound_tok_s
 
 
 def test_layers_split_over_cards_are_read_one_after_the_other() -> None:

@@ -16,18 +16,16 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.decode import DecodePlan
 from llmfit.advisor.speed.prefill import (
     MIN_OFFLOAD_TOKENS,
     PrefillPlan,
     plan_prefill,
     prefill_range,
-    time_to_first_token_s,
 )
 from llmfit.advisor.speed.prefill_constants import Placement
 from llmfit.advisor.speed.prefill_rates import link_bytes_per_s, reference_flops
 from llmfit.advisor.speed.reads import DecodeReads, Role, decode_reads
-from llmfit.advisor.speed.terms import Cause, Term
+from llmfit.advisor.speed.terms import Cause
 from llmfit.advisor.units import GB, GIB
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu
@@ -232,14 +230,6 @@ def test_the_cpu_alone_is_slower_than_the_card_and_says_so() -> None:
     assert alone.placement is Placement.CPU
     assert alone.prompt(512).limited_by is Cause.COMPUTE
     assert alone.prompt(512).total_s > 10 * plan().prompt(512).total_s
-
-
-def test_the_first_token_comes_after_the_prompt_and_one_step() -> None:
-    step = Term("dense weights", "GPU 0", Cause.GPU_MEMORY, 0.02)
-    decode = DecodePlan((step,), step.time_s, 0.01, ())
-    prefill = plan()
-    expected = prefill.prompt(1000, 500).total_s + step.time_s
-    assert time_to_first_token_s(prefill, decode, 1000, 500) == pytest.approx(expected)
 
 
 def test_geforce_cards_multiply_integers_four_times_as_fast_as_fp16_others_twice() -> None:
