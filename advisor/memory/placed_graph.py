@@ -17,7 +17,7 @@ from llmfit.advisor.memory.compute.builder import Batch, CacheView, GraphBuilder
 from llmfit.advisor.memory.compute.folding import representative_layers
 from llmfit.advisor.memory.compute.graph import ModelGraph
 from llmfit.advisor.memory.compute.scheduler import Scheduler
-from llmfit.advisor.memory.compute.skeleton import skeleton
+from llmfit.advisor.memory.compute.skeleton import Skeleton, skeleton
 from llmfit.advisor.memory.compute.tensor import is_quantized
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weight_placement import tensor_device, tied_output_device
@@ -46,9 +46,9 @@ class PlacedGraph:
 
     __slots__ = (
         "_hash",
+        "_tensors",
         "_tied_device",
         "assignment",
-        "bones",
         "cpu",
         "key",
         "kv_offload",
@@ -62,19 +62,22 @@ class PlacedGraph:
         self, shape: ModelShape, weights: WeightTable, settings: LaunchSettings, assignment: Assignment
     ) -> None:
         self.shape = shape
-        self.bones = skeleton(shape, weights)
+        bones = skeleton(shape, weights)
         self.assignment = assignment
         self.cpu = assignment.n_devices
         self.op_offload = settings.op_offload
         self.pipeline = _is_pipelined(settings, assignment)
         self.kv_offload = settings.kv_offload
         self._tied_device = tied_output_device(weights, assignment)
-        signatures = tuple([self._signature(layer) for layer in range(shape.n_layer)])
+        signatures = tuple([self._signature(bones, layer) for layer in range(shape.n_layer)])
         self.layers = _representative_layers(signatures) if self._repeats() else tuple(range(shape.n_layer))
+        # With pipeline parallelism all layers may be needed: see trace().
+        used = range(shape.n_layer) if self.pipeline else self.layers
+        self._tensors = (*bones.outside, *(tensor for layer in used for tensor in bones.by_layer[layer]))
         self.key = (
-            self.bones.whole,
+            bones.whole,
             signatures if self.pipeline else tuple([signatures[layer] for layer in self.layers]),
-            self._outside(),
+            self._outside(bones.outside),
             (self.cpu, self.op_offload, self.pipeline, self.kv_offload),
             (assignment.output_device, self._tied_device),
         )
@@ -95,27 +98,27 @@ class PlacedGraph:
         shares = self.shape.n_layer_kv < self.shape.n_layer
         return self.shape.indexer is None and not (shares and HOST_DEVICE in self.assignment.cache_device)
 
-    def _signature(self, layer: int) -> Hashable:
+    def _signature(self, bones: Skeleton, layer: int) -> Hashable:
         """Equal for layers whose tensors are alike and lie alike."""
         assignment = self.assignment
         device, cache = assignment.layer_device[layer], assignment.cache_device[layer]
         if not self.cpu:
-            return self.bones.plain[layer], device, cache
+            return bones.plain[layer], device, cache
         experts = assignment.experts_on_host[layer] or layer < assignment.n_cpu_moe
-        if device >= 0 and not experts and not assignment.overrides and self.bones.all_on_gpu[layer]:
+        if device >= 0 and not experts and not assignment.overrides and bones.all_on_gpu[layer]:
             owner = layer
             if self.pipeline and layer >= self.shape.n_layer_kv:
                 owner = -1 - layer  # what it shares across GPUs is copied once a layer
-            return self.bones.plain[layer], device, cache, min(owner, 0)
-        places = tuple([self._backend(tensor) for tensor in self.bones.by_layer[layer]])
-        return self.bones.typed[layer], device, cache, places
+            return bones.plain[layer], device, cache, min(owner, 0)
+        places = tuple([self._backend(tensor) for tensor in bones.by_layer[layer]])
+        return bones.typed[layer], device, cache, places
 
-    def _outside(self) -> Hashable:
+    def _outside(self, outside: tuple[PlacedTensor, ...]) -> Hashable:
         """The tensors of no block; their types only where they decide anything."""
-        names = {tensor.name for tensor in self.bones.outside}
+        names = {tensor.name for tensor in outside}
         is_output = OUTPUT_MATRIX not in names and self._tied_device == HOST_DEVICE
         facts = []
-        for tensor in self.bones.outside:
+        for tensor in outside:
             backend = self._backend(tensor)
             # The CPU looks rows up in any type and copies only the rows; CUDA refuses some types. What is
             # multiplied with is staged as it is.
@@ -156,10 +159,7 @@ class PlacedGraph:
 
     def _placed(self) -> Mapping[str, PlacedWeight]:
         """Every weight with the backend whose buffer holds it; a tied embedding is the output, too."""
-        groups = [self.bones.outside, *(self.bones.by_layer[layer] for layer in range(self.shape.n_layer))]
-        found = {
-            t.name: PlacedWeight(t.type_name, t.dims, self._backend(t)) for group in groups for t in group
-        }
+        found = {t.name: PlacedWeight(t.type_name, t.dims, self._backend(t)) for t in self._tensors}
         if OUTPUT_MATRIX not in found and INPUT_EMBEDDING in found:
             tied = found[INPUT_EMBEDDING]
             found[OUTPUT_MATRIX] = replace(tied, backend=self._backend_of(self._tied_device))

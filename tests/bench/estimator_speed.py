@@ -9,14 +9,13 @@ busy machine does not count. No pass, no fail.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TypeVar
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
@@ -37,7 +36,9 @@ AIM_PER_S = 20_000
 
 Answer = Callable[[int, str], object]
 """What is asked of one row at a context (tokens) and a cache type."""
-T = TypeVar("T")
+SETUP = ("tensors", "table of weights", "placement", "first answers")
+IN_FULL = ("memory in full",)
+"""Shown, but not counted beside the lean way to the same figures."""
 
 
 def estimators(prepared: PreparedMemory) -> dict[str, Answer]:
@@ -55,70 +56,66 @@ class Clock:
     seconds: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
 
-    def time(self, step: str, call: Callable[[], T], n_calls: int = 1) -> T:
+    @contextmanager
+    def step(self, name: str, n_calls: int = 1) -> Iterator[None]:
         start = time.process_time()
         try:
-            return call()
+            yield
         finally:
-            self.seconds[step] += time.process_time() - start
-            self.calls[step] += n_calls
+            self.seconds[name] += time.process_time() - start
+            self.calls[name] += n_calls
 
-    def show(self, step: str) -> None:
-        seconds, calls = self.seconds[step], self.calls[step]
-        each_us = 1e6 * seconds / max(1, calls)
-        print(
-            f"  {step:36}{calls:9,} {seconds:9.2f} s {each_us:10.1f} us each {calls / (seconds or 1):12,.0f}/s"
-        )
+    def show(self, name: str) -> None:
+        seconds, calls = self.seconds[name], self.calls[name]
+        each_us, per_s = 1e6 * seconds / max(1, calls), calls / (seconds or 1)
+        print(f"  {name:20}{calls:10,}{seconds:10.2f} s{each_us:10.1f} us each{per_s:12,.0f} a second")
 
 
 def main() -> None:
     options = _options()
-    machine = simulate_machine(options.gpu or [], options.ram, None, None, lookup_gpu)
-    entries = (
-        list_models()[:: max(1, len(list_models()) // options.models)] if options.models else list_models()
-    )
+    machine = simulate_machine(options.gpu, options.ram, None, None, lookup_gpu)
+    models = list_models()
+    entries = models[:: max(1, len(models) // options.models)] if options.models else models
     clock, refused = Clock(), Counter[str]()
     before_bytes = _resident_bytes()
     rows = list(_rows(entries, machine, clock, refused))
     grown_bytes = _resident_bytes() - before_bytes
     cards = ", ".join(gpu.name for gpu in machine.gpus) or "no GPU"
-    print(
-        f"{len(entries)} models, {len(rows):,} of a model in a file type, on {cards}; Python {sys.version.split()[0]}"
-    )
-    print(f"not counted: {dict(refused)}")
+    print(f"{len(entries)} models, {len(rows):,} rows (a model in a file type), on {cards}")
+    for why, times in refused.most_common():
+        print(f"  left out {times}: {why}")
     print("set-up")
-    for step in ("tensors", "table of weights", "placement", "first answers"):
-        clock.show(step)
-    print(
-        f"  resident memory grew by {grown_bytes / 1e6:,.0f} MB: {grown_bytes / max(1, len(rows)) / 1e3:.1f} kB each"
-    )
-    print("recomputation: every configuration of every row")
+    setup_s = sum(clock.seconds.values())
+    for name in SETUP:
+        clock.show(name)
+    each_kb = grown_bytes / max(1, len(rows)) / 1e3
+    print(f"  {setup_s:.1f} s in all; RAM grew by {grown_bytes / 1e6:,.0f} MB, {each_kb:.1f} kB a row")
+    print("recomputation of every row for another context or cache type")
     for name in estimators(rows[0]):
         answers = [estimators(prepared)[name] for prepared in rows]
-        clock.time(name, lambda answers=answers: _ask(answers), len(rows) * len(CONFIGURATIONS))
+        with clock.step(name, len(rows) * len(CONFIGURATIONS)):
+            _ask(answers)
         clock.show(name)
-    _show_sum(clock, len(rows) * len(CONFIGURATIONS), tuple(estimators(rows[0])))
+    _show_sum(clock, setup_s, [name for name in estimators(rows[0]) if name not in IN_FULL])
 
 
-def _show_sum(clock: Clock, n_configurations: int, steps: Sequence[str]) -> None:
-    fastest = [name for name in steps if not name.endswith("in full")]
-    seconds = sum(clock.seconds[name] for name in fastest)
-    setup_s = sum(clock.seconds.values()) - sum(clock.seconds[name] for name in steps)
+def _show_sum(clock: Clock, setup_s: float, names: Sequence[str]) -> None:
+    seconds = sum(clock.seconds[name] for name in names)
+    n_configurations = clock.calls[names[0]]
+    per_s, with_setup = n_configurations / seconds, n_configurations / (seconds + setup_s)
+    each_ms = 1e3 * seconds / len(CONFIGURATIONS)
     print(
-        f"{n_configurations:,} configurations; {' + '.join(fastest)}: {n_configurations / seconds:,.0f} a second",
-        end="",
+        f"{n_configurations:,} configurations: {' + '.join(names)} {per_s:,.0f} a second (aim {AIM_PER_S:,}),"
     )
-    print(f" (aim {AIM_PER_S:,}), with set-up {n_configurations / (seconds + setup_s):,.0f}")
+    print(f"with set-up {with_setup:,.0f}; {each_ms:.0f} ms for one change of all rows")
 
 
 def _ask(answers: Sequence[Answer]) -> None:
     """As the app does: one configuration at a time, over all rows."""
     for context, kind in CONFIGURATIONS:
         for answer in answers:
-            try:
+            with suppress(LlmfitError):  # counted all the same: to be refused is an answer
                 answer(context, kind)
-            except LlmfitError:
-                continue  # counted all the same: to be refused is an answer
 
 
 def _rows(
@@ -127,19 +124,20 @@ def _rows(
     for entry in entries:
         for file_type in FILE_TYPES:
             try:
-                model = clock.time("tensors", lambda: build_model(entry, file_type))
+                with clock.step("tensors"):
+                    model = build_model(entry, file_type)
                 if file_type == "MXFP4_MOE" and not model.shape.n_expert:
-                    continue
-                weights = clock.time("table of weights", lambda: weight_table(model.shape, model.tensors))
+                    continue  # llama-quantize makes one, but nobody does
+                with clock.step("table of weights"):
+                    weights = weight_table(model.shape, model.tensors)
                 settings = _settings(model, weights, machine)
-                prepared = clock.time(
-                    "placement", lambda: prepare_memory(model.shape, weights, settings, machine)
-                )
+                with clock.step("placement"):
+                    prepared = prepare_memory(model.shape, weights, settings, machine)
             except LlmfitError as error:
-                refused[error.why.split(":")[0]] += 1
+                refused[f"{entry.name} {error}" if file_type == "Q4_K_M" else "cannot be made"] += 1
                 continue
-            answers = [estimators(prepared)["memory"]]
-            clock.time("first answers", lambda: _ask(answers), len(CONFIGURATIONS))
+            with clock.step("first answers", len(CONFIGURATIONS)):
+                _ask([estimators(prepared)["memory"]])
             yield prepared
 
 

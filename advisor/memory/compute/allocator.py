@@ -7,7 +7,8 @@ likewise, so that one run answers for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
 
 GPU_ALIGNMENT_BYTES = 128
 """ggml_backend_cuda_buffer_type_get_alignment."""
@@ -17,8 +18,10 @@ _ENDLESS = 1 << 200
 
 Event = tuple[int, int, int, int]
 """Take: (buffer, -1, 0, bytes). Give: (buffer, take, offset in it, bytes); takes are numbered in order."""
-LineEvent = tuple[int, int, int, int, int]
-"""An event of one buffer whose bytes grow: (take or -1, offset in it, its growth, bytes, their growth)."""
+Line = tuple[int, int]
+"""Bytes, and how many more a step."""
+LineEvent = tuple[int, Line, Line]
+"""An event of one buffer: (take or -1, offset in it, bytes)."""
 
 
 class FreeList:
@@ -130,24 +133,60 @@ class FreeList:
             self.above = min(self.above, n_steps)
 
 
-def replay(free: FreeList, events: Iterable[LineEvent], step: int = 0) -> None:
-    """Lets one buffer's events happen at a step."""
-    places: list[tuple[int, int]] = []
-    take, give = free.take_line, free.give_line
-    for taken, inside, inside_growth, n_bytes, growth in events:
-        if taken < 0:
-            places.append(take(n_bytes + growth * step, growth))
-        else:
-            offset, offset_growth = places[taken]
-            offset += inside + inside_growth * step
-            give(offset, offset_growth + inside_growth, n_bytes + growth * step, growth)
+class Tape:
+    """The events of one buffer as small numbers: a few bytes an event, as there are thousands.
+
+    Below 0: the give of all that take ~number took. From 0: a take of one of the ``sizes``. Beyond these: a
+    give of a part.
+    """
+
+    __slots__ = ("codes", "parts", "sizes")
+
+    def __init__(self, events: Iterable[LineEvent]) -> None:
+        events = list(events)
+        numbers: dict[Line, int] = {}
+        for taken, _, size in events:
+            if taken < 0:
+                numbers.setdefault(size, len(numbers))
+        self.sizes = tuple(numbers)
+        self.parts: list[LineEvent] = []
+        self.codes = array("i")
+        takes: list[Line] = []
+        for event in events:
+            taken, inside, size = event
+            if taken < 0:
+                takes.append(size)
+                self.codes.append(numbers[size])
+            elif inside == (0, 0) and size == takes[taken]:
+                self.codes.append(~taken)
+            else:
+                self.codes.append(len(numbers) + len(self.parts))
+                self.parts.append(event)
+
+    def replay(self, free: FreeList, step: int = 0) -> None:
+        """Lets the events happen at a step."""
+        sizes = [(n_bytes + growth * step, growth) for n_bytes, growth in self.sizes]
+        n_sizes = len(sizes)
+        places: list[tuple[int, int, int, int]] = []
+        take, give = free.take_line, free.give_line
+        for code in self.codes:
+            if code < 0:
+                give(*places[~code])
+            elif code < n_sizes:
+                size = sizes[code]
+                places.append((*take(*size), *size))
+            else:
+                taken, (inside, inside_growth), (n_bytes, growth) = self.parts[code - n_sizes]
+                offset, offset_growth = places[taken][:2]
+                offset += inside + inside_growth * step
+                give(offset, offset_growth + inside_growth, n_bytes + growth * step, growth)
 
 
 def highest_bytes(events: Iterable[Event], n_gpus: int) -> tuple[int, ...]:
     """The most bytes each buffer ever needs: one a GPU, the host's last."""
     lists = free_lists(n_gpus)
-    for free, own in zip(lists, by_buffer(events, n_gpus), strict=True):
-        replay(free, ((taken, inside, 0, n_bytes, 0) for taken, inside, n_bytes in own))
+    for free, own in zip(lists, by_buffer(events, n_gpus, lambda n_bytes: (n_bytes, 0)), strict=True):
+        Tape(own).replay(free)
     return tuple(free.max_bytes for free in lists)
 
 
@@ -155,14 +194,14 @@ def free_lists(n_gpus: int) -> list[FreeList]:
     return [FreeList(GPU_ALIGNMENT_BYTES) for _ in range(n_gpus)] + [FreeList(HOST_ALIGNMENT_BYTES)]
 
 
-def by_buffer(events: Iterable[Event], n_gpus: int) -> list[list[tuple[int, int, int]]]:
-    """The events of each buffer without its number, their takes numbered anew: buffers do not mix."""
-    found: list[list[tuple[int, int, int]]] = [[] for _ in range(n_gpus + 1)]
+def by_buffer(events: Iterable[Event], n_gpus: int, line: Callable[[int], Line]) -> list[list[LineEvent]]:
+    """The events of each buffer with bytes as lines, their takes numbered anew: buffers do not mix."""
+    found: list[list[LineEvent]] = [[] for _ in range(n_gpus + 1)]
     n_takes = [0] * (n_gpus + 1)
     numbers: list[int] = []
     for buffer, taken, inside, n_bytes in events:
         if taken < 0:
             numbers.append(n_takes[buffer])
             n_takes[buffer] += 1
-        found[buffer].append((numbers[taken] if taken >= 0 else -1, inside, n_bytes))
+        found[buffer].append((numbers[taken] if taken >= 0 else -1, line(inside), line(n_bytes)))
     return found

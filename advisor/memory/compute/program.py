@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 
-from llmfit.advisor.memory.compute.allocator import Event, FreeList, LineEvent, by_buffer, free_lists, replay
+from llmfit.advisor.memory.compute.allocator import Event, FreeList, Line, Tape, by_buffer, free_lists
 from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 
 ANY_CELLS = 1 << 120
@@ -34,11 +35,11 @@ class MemoryProgram:
     def __init__(self, n_gpus: int, events: Iterable[Event], fixed_cells: int = 0) -> None:
         self._fixed_cells = fixed_cells
         self._answers: dict[int, tuple[int, ...]] = {}
-        same: dict[LineEvent, LineEvent] = {}
-        self._buffers: list[_Buffer] = []
-        for own, free in zip(by_buffer(events, n_gpus), free_lists(n_gpus), strict=True):
-            lines = [(taken, *_line(inside), *_line(n_bytes)) for taken, inside, n_bytes in own]
-            self._buffers.append(_Buffer(free.alignment, [same.setdefault(line, line) for line in lines]))
+        line = cache(_line)
+        self._buffers = [
+            _Buffer(free.alignment, Tape(own))
+            for own, free in zip(by_buffer(events, n_gpus, line), free_lists(n_gpus), strict=True)
+        ]
 
     def buffer_bytes(self, cells: int) -> tuple[int, ...]:
         """Bytes of each GPU's buffer and of the host's at this many cells, a multiple of 256."""
@@ -54,7 +55,7 @@ class MemoryProgram:
         return known
 
 
-def _line(n_bytes: int) -> tuple[int, int]:
+def _line(n_bytes: int) -> Line:
     """What does not depend on the cells (less than 0 in a view, which ends before its last row does), and the
     growth a step."""
     growth, rest = divmod(n_bytes * CONTEXT_PADDING_TOKENS + _HALF, ANY_CELLS)
@@ -73,9 +74,9 @@ class _Buffer:
 
     __slots__ = ("_alignment", "_events", "_known")
 
-    def __init__(self, alignment: int, events: list[LineEvent]) -> None:
+    def __init__(self, alignment: int, events: Tape) -> None:
         self._alignment = alignment
-        self._events: list[LineEvent] | None = events
+        self._events: Tape | None = events
         self._known: tuple[tuple[int, ...], tuple[_Span, ...]] = ((), ())
 
     def highest_bytes(self, step: int) -> int:
@@ -87,9 +88,9 @@ class _Buffer:
             span = self._span(events, step)
         return span[2] + span[3] * step if span else 0  # without events every step has its span
 
-    def _span(self, events: list[LineEvent], step: int) -> _Span:
+    def _span(self, events: Tape, step: int) -> _Span:
         free = FreeList(self._alignment)
-        replay(free, events, step)
+        events.replay(free, step)
         first, last = max(0, step - free.below), min(_LAST_STEP, step + free.above)
         found = (first, last, free.max_bytes - free.max_growth * step, free.max_growth)
         spans = sorted({*self._known[1], found})
