@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.model.model import Model
     from llmfit.advisor.recommend.ranking import Recommendation
     from llmfit.advisor.recommend.request import Request
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 
 Values = Mapping[str, object]
 AskServers = Callable[[Machine], Machine]
@@ -46,18 +47,41 @@ def machine_from(values: Values, find_server: bool = False, ask_servers: AskServ
     return simulate.override_machine(_this_machine(find_server, ask_servers), ram, bandwidth, vram_free)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSpeeds:
+    """A machine and what was measured on it; ``note`` says why that cannot be read, if so."""
+
+    machine: Machine
+    speeds: MachineSpeeds | None = None
+    note: str | None = None
+
+
+def with_speeds(machine: Machine) -> KnownSpeeds:
+    """What was measured here belongs to no other machine: a described one has the formula alone."""
+    if machine.described_by is not None:
+        return KnownSpeeds(machine)
+    from llmfit.tui.measured_speeds import speeds_here
+
+    return KnownSpeeds(machine, *speeds_here(machine))
+
+
 class MachineCache:
     """Machines by what describes them, so that a thousand lines about one machine probe it once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Machine] = {}
+        self._known: dict[str, KnownSpeeds] = {}
 
-    def get(self, values: Values) -> Machine:
+    def get(self, values: Values) -> KnownSpeeds:
         described = {key: values.get(key) for key in ("gpu", "ram", "ram_bandwidth", "vram_free", "machine")}
         key = json.dumps(described, sort_keys=True, default=str)
         if key not in self._known:
-            self._known[key] = machine_from(values)
+            self._known[key] = with_speeds(machine_from(values))
         return self._known[key]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read of measurements, each once."""
+        return tuple(dict.fromkeys(known.note for known in self._known.values() if known.note))
 
 
 def _this_machine(find_server: bool, ask_servers: AskServers | None) -> Machine:
@@ -250,10 +274,11 @@ def recommendations_for(
     context_tokens: int | None = None,
     min_tok_s: float | None = None,
     limit: int = 5,
+    speeds: MachineSpeeds | None = None,
 ) -> tuple[Recommendation, ...]:
-    """The few models worth running on a machine, best first."""
+    """The few models worth running on a machine, best first; ``speeds`` were measured on it."""
     from llmfit.advisor.recommend.ranking import Goal, recommend
     from llmfit.tui.candidates import candidates_for, loss_points
 
     goal = Goal(use_case, loss_points, bits_per_weight, context_tokens, min_tok_s, limit)
-    return recommend(tuple(candidates_for(use_case)), machine, goal)
+    return recommend(tuple(candidates_for(use_case)), machine, goal, speeds)

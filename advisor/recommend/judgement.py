@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.breakdown import MemoryEstimate
@@ -10,7 +10,7 @@ from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import launch_environment, shell_command
-from llmfit.advisor.speed.estimate import SpeedEstimate
+from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan
 
 __all__ = [
     "DOES_NOT_FIT",
@@ -71,6 +71,8 @@ class Judgement:
     warnings: tuple[Warning, ...]
     remedies: tuple[Remedy, ...]
     argv: tuple[str, ...] | None
+    speed_plan: SpeedPlan | None = field(default=None, compare=False, repr=False)
+    """What ``speed`` was asked of: answers for other depths and prompts of the same placement."""
 
     @property
     def fits(self) -> bool:

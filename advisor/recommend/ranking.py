@@ -27,6 +27,7 @@ from llmfit.advisor.recommend.outlook import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context
 
 COMFORTABLE_TOK_S = 8.0
@@ -74,8 +75,13 @@ class _Pick:
         return self.known_tok_s or self.option.rough_tok_s
 
 
-def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> tuple[Recommendation, ...]:
-    """The best ``goal.limit`` models, one a family, each with its purpose; best quality first."""
+def recommend(
+    candidates: Sequence[Candidate], machine: Machine, goal: Goal, speeds: MachineSpeeds | None = None
+) -> tuple[Recommendation, ...]:
+    """The best ``goal.limit`` models, one a family, each with its purpose; best quality first.
+
+    ``speeds`` is what was measured on this machine.
+    """
     context_is_open = goal.context_tokens is None
     if goal.use_case == "long-context" and context_is_open:
         goal = replace(goal, context_tokens=LONG_CONTEXT_TOKENS)
@@ -83,10 +89,11 @@ def recommend(candidates: Sequence[Candidate], machine: Machine, goal: Goal) -> 
     floors = (goal.min_tok_s,) if goal.min_tok_s is not None else (COMFORTABLE_TOK_S, 0.0)
     for floor_tok_s in floors:
         # A short list is the beginning of the longer one: what is chosen must not depend on where it is cut.
-        choice = _Choice(machine, replace(goal, limit=max(goal.limit, USUAL_LIMIT)), options, floor_tok_s)
+        at_least_usual = replace(goal, limit=max(goal.limit, USUAL_LIMIT))
+        choice = _Choice(machine, at_least_usual, options, floor_tok_s, speeds)
         choice.fill()
         if choice.picks:
-            return _described(choice.picks[: goal.limit], context_is_open)
+            return _described(choice.picks[: goal.limit], context_is_open, speeds)
     return ()
 
 
@@ -98,6 +105,7 @@ class _Choice:
     goal: Goal
     options: Sequence[Option]
     floor_tok_s: float
+    speeds: MachineSpeeds | None
     picks: list[_Pick] = field(default_factory=list)
     _families: set[str] = field(default_factory=set)
     _judged: dict[tuple[str, str], Judgement | None] = field(default_factory=dict)
@@ -160,12 +168,14 @@ class _Choice:
         request = Request(context_tokens=tokens, projector_bytes=candidate.projector_bytes)
         model = candidate.build(option.quant)
         if option.on_gpus:
-            return judge_on_gpus(model, self.machine, request)
-        judgement = judge(model, self.machine, request, remedies=False)
+            return judge_on_gpus(model, self.machine, request, self.speeds)
+        judgement = judge(model, self.machine, request, remedies=False, speeds=self.speeds)
         return None if judgement.verdict == DOES_NOT_FIT else judgement
 
 
-def _described(picks: Sequence[_Pick], context_is_open: bool) -> tuple[Recommendation, ...]:
+def _described(
+    picks: Sequence[_Pick], context_is_open: bool, speeds: MachineSpeeds | None
+) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
     purposes = dict(_purposes(picks))
     recommendations = []
@@ -173,7 +183,7 @@ def _described(picks: Sequence[_Pick], context_is_open: bool) -> tuple[Recommend
         purpose = purposes.get(number, ALTERNATIVE)
         judgement = pick.judgement
         if purpose == LONGEST_CONTEXT and context_is_open:
-            judgement = _with_longest_context(judgement)
+            judgement = _with_longest_context(judgement, speeds)
         why = tuple(_why(pick.option, judgement, picks[0].option))
         recommendations.append(Recommendation(purpose, why, pick.option.candidate.quality, judgement))
     return tuple(recommendations)
@@ -212,7 +222,7 @@ def _reachable_context(judgement: Judgement) -> float:
     return min(tokens, judgement.model.shape.context_train_tokens or tokens)
 
 
-def _with_longest_context(judgement: Judgement) -> Judgement:
+def _with_longest_context(judgement: Judgement, speeds: MachineSpeeds | None) -> Judgement:
     """The same model with all the context that gets the same verdict."""
     model, machine = judgement.model, judgement.machine
     tokens = largest_context(
@@ -230,7 +240,7 @@ def _with_longest_context(judgement: Judgement) -> Judgement:
         cache_type_k=judgement.settings.cache_type_k,
         projector_bytes=judgement.settings.projector_bytes or None,
     )
-    longer = judge(model, machine, request, remedies=False)
+    longer = judge(model, machine, request, remedies=False, speeds=speeds)
     reason = f"{format_context(tokens)} of context is the most that fits, or all it was trained for."
     return replace(longer, reasons=(*longer.reasons, reason))
 

@@ -30,6 +30,7 @@ from llmfit.advisor.recommend.ladders import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context, format_gib
 
 ROUNDING_BITS = 0.5
@@ -49,6 +50,7 @@ class _Case:
     judgement: Judgement
     weights: WeightTable
     request: Request
+    speeds: MachineSpeeds | None
 
     @property
     def settings_can_help(self) -> bool:
@@ -96,8 +98,8 @@ class _Case:
             layout = find_layout(model.shape, weights, machine, settings, self.request.fixed)
             speed = None
             if layout.fits:
-                depth_tokens = self.request.depth_tokens
-                speed = estimate_speed(model, weights, machine, layout.settings, depth_tokens)
+                asked = self.request.speed_question
+                speed = estimate_speed(model, weights, machine, layout.settings, *asked, speeds=self.speeds)
             return self._remedy(name, change, layout, speed)
         except LlmfitError:
             return None
@@ -122,6 +124,7 @@ def find_remedies(
     weights: WeightTable,
     request: Request,
     variants: Callable[[str], Model] | None = None,
+    speeds: MachineSpeeds | None = None,
 ) -> tuple[Remedy, ...]:
     """Changes that lead to a better verdict, the cheapest first.
 
@@ -129,7 +132,7 @@ def find_remedies(
     comes nearest; for what runs, what makes it faster. ``variants`` builds the same model in another file
     type; without it only settings are changed.
     """
-    case = _Case(judgement, weights, request)
+    case = _Case(judgement, weights, request, speeds)
     remedies = [*_closing_remedies(case), *_placement_remedies(case), *_setting_remedies(case)]
     if variants is not None:
         remedies += _file_type_remedies(case, variants)
@@ -173,7 +176,7 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
     """Everything that saves at once: the largest smaller file type that fits with a short q8_0 cache."""
     settings = case.judgement.settings
     change: dict[str, object] = {}
-    if settings.context_tokens > SHORT_CONTEXT_TOKENS >= case.request.depth_tokens:
+    if settings.context_tokens > SHORT_CONTEXT_TOKENS >= case.request.filled_tokens:
         change["context"] = SHORT_CONTEXT_TOKENS
     if settings.flash_attn and _cache_bits(SAVING_CACHE_TYPE) < _cache_bits(settings.cache_type_k):
         change |= {"cache_type_k": SAVING_CACHE_TYPE, "cache_type_v": SAVING_CACHE_TYPE}
@@ -205,7 +208,7 @@ def _placement_remedies(case: _Case) -> Iterator[Remedy]:
     open_request = replace(
         case.request, gpu_layers=None, n_cpu_moe=None, tensor_split=None, override_tensor=None
     )
-    free = _Case(case.judgement, case.weights, open_request)
+    free = replace(case, request=open_request)
     change: Change = (("gpu_layers", "auto"), ("n_cpu_moe", "auto"))
     remedy = free.tried("placement chosen by llmfit", change, free.reopened())
     if remedy is not None:
@@ -225,7 +228,7 @@ def _setting_remedies(case: _Case) -> Iterator[Remedy]:
     usual = DEFAULTS.ubatch
     if settings.ubatch > usual:
         changes.append((f"micro-batch {usual}", (("ubatch", usual),), case.reopened(ubatch=usual)))
-    for tokens in shorter_contexts(settings.context_tokens, at_least_tokens=case.request.depth_tokens):
+    for tokens in shorter_contexts(settings.context_tokens, at_least_tokens=case.request.filled_tokens):
         name = f"context {format_context(tokens)}"
         changes.append((name, (("context", tokens),), case.reopened(context_tokens=tokens)))
     reached = VERDICT_ORDER[case.judgement.verdict]

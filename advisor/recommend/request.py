@@ -12,7 +12,10 @@ from llmfit.advisor.recommend.ladders import DEFAULTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The settings a user may fix, named as in LaunchSettings, and ``depth`` for the speed.
+    """The settings a user may fix, named as in LaunchSettings, and what the speed is asked for.
+
+    ``depth_tokens`` are in the context already, ``prompt_tokens`` are read after them: one micro-batch where
+    it is open.
 
     ``parallel = 0`` stands for ``auto``: llama-server's own default of four slots over one unified cache.
     """
@@ -39,6 +42,7 @@ class Request:
     mmproj_path: str | None = None
     projector_bytes: int | None = None
     depth_tokens: int = 0
+    prompt_tokens: int | None = None
     search_experts: bool = False
     """``--n-cpu-moe auto`` said aloud: experts may be moved although the layers are fixed."""
 
@@ -47,9 +51,12 @@ class Request:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name.removesuffix('_tokens')} {value}", f"must be {low} to {high}")
-        if self.context_tokens is not None and self.depth_tokens > self.context_tokens:
+        if self.context_tokens is not None and self.filled_tokens > self.context_tokens:
+            asked = f"depth {self.depth_tokens}"
+            if self.prompt_tokens is not None:
+                asked = f"prompt {self.prompt_tokens}" + (f" after {asked}" if self.depth_tokens else "")
             why = f"more than the context of {self.context_tokens}"
-            raise UsageError(f"depth {self.depth_tokens}", why, "Ask for a larger context.")
+            raise UsageError(asked, why, "Ask for a larger context.")
         if self.tensor_split is not None and (
             not self.tensor_split or min(self.tensor_split) < 0 or sum(self.tensor_split) <= 0
         ):
@@ -64,6 +71,16 @@ class Request:
         if self.parallel == 0:
             names.add("kv_unified")
         return frozenset(names)
+
+    @property
+    def filled_tokens(self) -> int:
+        """What must have room in the context for the speed that is asked."""
+        return self.depth_tokens + (self.prompt_tokens or 0)
+
+    @property
+    def speed_question(self) -> tuple[int, int | None]:
+        """(depth, prompt) as ``SpeedPlan.estimate`` takes them."""
+        return self.depth_tokens, self.prompt_tokens
 
     @property
     def loads_mtp(self) -> bool:
@@ -89,7 +106,7 @@ class Request:
         return LaunchSettings(**chosen)
 
 
-_NOT_SETTINGS = frozenset({"depth_tokens", "search_experts"})
+_NOT_SETTINGS = frozenset({"depth_tokens", "prompt_tokens", "search_experts"})
 _RANGES = (
     ("context_tokens", 1, 2**27),
     ("batch", 1, 2**20),
@@ -98,4 +115,5 @@ _RANGES = (
     ("gpu_layers", 0, 10_000),
     ("n_cpu_moe", 0, 10_000),
     ("depth_tokens", 0, 2**27),
+    ("prompt_tokens", 1, 2**27),
 )

@@ -34,7 +34,8 @@ from llmfit.advisor.recommend.ladders import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.warnings import find_warnings
-from llmfit.advisor.speed.estimate import estimate_speed
+from llmfit.advisor.speed.estimate import plan_speed
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context, pad
 
 Variants = Callable[[str], Model]
@@ -42,21 +43,26 @@ Variants = Callable[[str], Model]
 
 
 def judge(
-    model: Model, machine: Machine, request: Request, variants: Variants | None = None, remedies: bool = True
+    model: Model,
+    machine: Machine,
+    request: Request,
+    variants: Variants | None = None,
+    remedies: bool = True,
+    speeds: MachineSpeeds | None = None,
 ) -> Judgement:
     """Chooses what ``request`` leaves open and judges the result.
 
     ``variants`` lets the remedies try other file types of the same model; without it they stay with this
-    file. Raises NotModelledError where llama.cpp's rules for the model are not known, UsageError for settings
-    that llama.cpp would refuse.
+    file. ``speeds`` is what was measured on this machine. Raises NotModelledError where llama.cpp's rules for
+    the model are not known, UsageError for settings that llama.cpp would refuse.
     """
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
-    case = _Case(model, weights, machine, request)
+    case = _Case(model, weights, machine, request, speeds)
     judgement = case.judgement(*(case.on_gpus() or case.anywhere()))
     if remedies and judgement.verdict != FITS_GPU:
         from llmfit.advisor.recommend.remedies import find_remedies  # half of all answers need none
 
-        judgement = replace(judgement, remedies=find_remedies(judgement, weights, request, variants))
+        judgement = replace(judgement, remedies=find_remedies(judgement, weights, request, variants, speeds))
     return judgement
 
 
@@ -65,14 +71,15 @@ def default_context(model: Model) -> int:
     return min(DEFAULT_CONTEXT_TOKENS, model.shape.context_train_tokens or DEFAULT_CONTEXT_TOKENS)
 
 
-def judge_on_gpus(model: Model, machine: Machine, request: Request) -> Judgement | None:
+def judge_on_gpus(
+    model: Model, machine: Machine, request: Request, speeds: MachineSpeeds | None = None
+) -> Judgement | None:
     """``judge`` where everything stays on the GPUs, else None: many times faster where it does not.
 
     Raises as ``judge`` does.
     """
-    case = _Case(
-        model, weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp), machine, request
-    )
+    weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
+    case = _Case(model, weights, machine, request, speeds)
     chosen = case.on_gpus()
     return None if chosen is None else case.judgement(*chosen)
 
@@ -85,6 +92,7 @@ class _Case:
     weights: WeightTable
     machine: Machine
     request: Request
+    speeds: MachineSpeeds | None
 
     @property
     def is_placed(self) -> bool:
@@ -134,7 +142,7 @@ class _Case:
         """Everything that follows from a placement, without remedies."""
         model, machine, settings = self.model, self.machine, layout.settings
         runs = layout.verdict != DOES_NOT_FIT
-        depth_tokens = self.request.depth_tokens
+        plan = plan_speed(model, self.weights, machine, settings, self.speeds) if runs else None
         return Judgement(
             model=model,
             machine=machine,
@@ -142,7 +150,8 @@ class _Case:
             memory=layout.memory,
             verdict=layout.verdict,
             shortfall_bytes=layout.shortfall_bytes,
-            speed=estimate_speed(model, self.weights, machine, settings, depth_tokens) if runs else None,
+            speed=None if plan is None else plan.estimate(*self.request.speed_question),
+            speed_plan=plan,
             reasons=(*layout.reasons, *reasons),
             warnings=find_warnings(model, machine, settings, runs),
             remedies=(),
@@ -180,11 +189,11 @@ class _Case:
 def _open_choices(model: Model, request: Request) -> list[tuple[int, str]]:
     """(context, cache type) in order of preference; the first is what is judged when nothing is gained."""
     start = request.context_tokens or max(
-        default_context(model), pad(request.depth_tokens, CONTEXT_PADDING_TOKENS)
+        default_context(model), pad(request.filled_tokens, CONTEXT_PADDING_TOKENS)
     )
     contexts = [start]
     if request.context_tokens is None:
-        contexts += shorter_contexts(start, at_least_tokens=request.depth_tokens)
+        contexts += shorter_contexts(start, at_least_tokens=request.filled_tokens)
     cache_types = [DEFAULTS.cache_type_k]
     if request.cache_type_k is None and request.cache_type_v is None and request.flash_attn is not False:
         cache_types.append(SAVING_CACHE_TYPE)

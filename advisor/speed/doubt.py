@@ -7,11 +7,14 @@ and "device left out").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.speed.efficiency import DECODE, ONE_USER_CLASSES, class_of
 from llmfit.advisor.speed.host import host_range
+from llmfit.advisor.speed.prefill import PrefillPlan, prefill_range
+from llmfit.advisor.speed.prefill_constants import Placement
 from llmfit.advisor.speed.reads import DecodeReads
 
 Range = tuple[float, float]
@@ -23,23 +26,51 @@ DEEP: Range = (0.79, 1.20)
 SEVERAL_CARDS: Range = (0.69, 1.38)
 NEW_CLASS: Range = (0.85, 1.10)
 """On top of the others, where nobody or one user alone measured a card of this class."""
+_PREFILL_WHY: Mapping[Placement, str] = {
+    Placement.ONE_GPU: "one card of a class that was measured",
+    Placement.SEVERAL_GPUS: "several cards of classes that were measured",
+    Placement.OFFLOAD: "a part of the weights is in RAM",
+    Placement.CPU: "the CPU alone",
+    Placement.UNKNOWN_CARD: "a card of a class that nobody measured",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Low and high as ``factors`` of the expected speed, and in a clause what they are for."""
+
+    factors: Range
+    why: str
+
+
+def decode_doubt(reads: DecodeReads, gpus: Sequence[Gpu], depth_tokens: int) -> Doubt:
+    """Of the expected decode speed; ``gpus`` are those of ``reads.gpus``."""
+    if reads.host.is_used:
+        on_gpus = any(place.is_used for place in reads.gpus)
+        why = "a part is read from RAM, by CPUs that differ most" if on_gpus else "the CPU alone"
+        return Doubt(host_range(reads), why)
+    if len(gpus) > 1:
+        factors, why = SEVERAL_CARDS, "several cards"
+    elif depth_tokens > DEEP_TOKENS:
+        factors, why = DEEP, "one card, deep in the context"
+    elif any(place.n_expert_layers for place in reads.gpus):
+        factors, why = ONE_CARD_EXPERTS, "one card, a model with experts"
+    else:
+        factors, why = ONE_CARD, "one card, a model without experts"
+    if all(is_known(gpu) for gpu in gpus):
+        return Doubt(factors, f"{why}, of a class that several people measured")
+    low, high = factors
+    return Doubt((low * NEW_CLASS[0], high * NEW_CLASS[1]), f"{why}, of a class that hardly anybody measured")
 
 
 def decode_range(reads: DecodeReads, gpus: Sequence[Gpu], depth_tokens: int) -> Range:
-    """(low, high) as factors of the expected decode speed; ``gpus`` are those of ``reads.gpus``."""
-    if reads.host.is_used:
-        return host_range(reads)
-    if len(gpus) > 1:
-        low, high = SEVERAL_CARDS
-    elif depth_tokens > DEEP_TOKENS:
-        low, high = DEEP
-    elif any(place.n_expert_layers for place in reads.gpus):
-        low, high = ONE_CARD_EXPERTS
-    else:
-        low, high = ONE_CARD
-    if all(is_known(gpu) for gpu in gpus):
-        return low, high
-    return low * NEW_CLASS[0], high * NEW_CLASS[1]
+    """(low, high) as factors of the expected decode speed."""
+    return decode_doubt(reads, gpus, depth_tokens).factors
+
+
+def prefill_doubt(plan: PrefillPlan) -> Doubt:
+    """Of the expected prefill speed."""
+    return Doubt(prefill_range(plan), _PREFILL_WHY[plan.placement])
 
 
 def is_known(gpu: Gpu) -> bool:

@@ -13,10 +13,11 @@ from llmfit.advisor.recommend.warnings import SERVER_SEES_NO_GPU
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.estimate import judge_from
 from llmfit.tui.cli.output import print_json, print_lines, print_notes
+from llmfit.tui.session import MachineCache
 
 
 def run(parsed: argparse.Namespace) -> int:
-    judgement = judge_from(vars(parsed))
+    judgement = judge_from(vars(parsed), MachineCache())
     if judgement.argv is None or judgement.shell_line is None:
         hint = f"Would help: {judgement.remedies[0].text}." if judgement.remedies else ""
         why = f"does not fit, {format_gib(judgement.shortfall_bytes)} short"

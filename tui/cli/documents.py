@@ -10,7 +10,8 @@ from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement, Remedy
-from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
+from llmfit.advisor.speed.estimate import CALIBRATED, SpeedEstimate, SpeedRange
+from llmfit.advisor.speed.terms import Term
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.ranking import Recommendation
@@ -18,23 +19,26 @@ if TYPE_CHECKING:
 Document = dict[str, object]
 
 
-def estimate_document(judgement: Judgement, with_machine: bool = True) -> Document:
-    """``llmfit.estimate/1``."""
+def estimate_document(judgement: Judgement, with_machine: bool = True, explained: bool = False) -> Document:
+    """``llmfit.estimate/1``; ``explained`` adds the terms that the speeds are sums of."""
     document: Document = {"schema": "llmfit.estimate/1", "model": model_document(judgement.model)}
     if with_machine:
         document["machine"] = machine_document(judgement)
-    return document | {
+    document |= {
         "settings": settings_document(judgement.settings),
         "memory": memory_document(judgement.memory),
         "verdict": judgement.verdict,
         "shortfall_bytes": judgement.shortfall_bytes,
-        "speed": None if judgement.speed is None else speed_document(judgement.speed),
+        "speed": speed_document(judgement),
         "reasons": list(judgement.reasons),
         "remedies": [_remedy_document(remedy) for remedy in judgement.remedies],
         "warnings": [{"code": warning.code, "text": warning.text} for warning in judgement.warnings],
         "argv": None if judgement.argv is None else list(judgement.argv),
         "environment": None if judgement.argv is None else dict(judgement.environment),
     }
+    if explained:
+        document["terms"] = terms_document(judgement.speed)
+    return document
 
 
 def machine_document(judgement: Judgement) -> Document:
@@ -93,14 +97,36 @@ def memory_document(memory: MemoryEstimate) -> Document:
     }
 
 
-def speed_document(speed: SpeedEstimate) -> Document:
+def speed_document(judgement: Judgement) -> Document | None:
+    speed = judgement.speed
+    if speed is None:
+        return None
+    prefill, plan = speed.prefill, judgement.speed_plan
+    calibration = None if plan is None or plan.speeds is None else plan.speeds.calibration
+    is_calibrated = CALIBRATED in (speed.basis, None if prefill is None else prefill.basis)
     return {
         "decode_tok_s": _range_document(speed.decode_tok_s),
-        "prefill_tok_s": None if speed.prefill_tok_s is None else _range_document(speed.prefill_tok_s),
+        "prefill_tok_s": None if prefill is None else _range_document(prefill.tok_s),
         "depth": speed.depth_tokens,
         "bound_tok_s": speed.bound_tok_s,
         "limited_by": speed.limited_by,
         "basis": speed.basis,
+        "prompt": None if prefill is None else prefill.prompt_tokens,
+        "time_to_first_token_s": None if prefill is None else prefill.first_token_s,
+        "prefill_bound_tok_s": None if prefill is None else prefill.bound_tok_s,
+        "prefill_limited_by": None if prefill is None else prefill.limited_by,
+        "prefill_basis": None if prefill is None else prefill.basis,
+        "calibrated_on": calibration.n_used if is_calibrated and calibration is not None else None,
+    }
+
+
+def terms_document(speed: SpeedEstimate | None) -> Document | None:
+    """The summands of one decoded token and of the whole prompt."""
+    if speed is None:
+        return None
+    return {
+        "decode": [_term_document(term) for term in speed.step.terms],
+        "prefill": None if speed.prefill is None else [_term_document(t) for t in speed.prefill.step.terms],
     }
 
 
@@ -142,6 +168,18 @@ def _device_document(device: DeviceMemory) -> Document:
 
 def _range_document(speed: SpeedRange) -> Document:
     return {"low": speed.low, "expected": speed.expected, "high": speed.high}
+
+
+def _term_document(term: Term) -> Document:
+    return {
+        "what": term.what,
+        "where": term.where,
+        "cause": term.cause.value,
+        "seconds": term.time_s,
+        "amount": term.amount,
+        "unit": term.unit,
+        "rate_per_s": term.rate_per_s,
+    }
 
 
 def _remedy_document(remedy: Remedy) -> Document:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 from llmfit.advisor.errors import LlmfitError, UsageError
-from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.units import MIB
 from llmfit.tui.cli import output
 from llmfit.tui.cli.documents import estimate_document
-from llmfit.tui.cli.settings import request_from
-from llmfit.tui.session import MachineCache, ModelChoice, machine_from, model_choice, with_projector
+from llmfit.tui.cli.settings import flag, request_from
+from llmfit.tui.session import MachineCache, ModelChoice, model_choice, with_projector
 
 MAX_LINE_BYTES = 16 * MIB
 """A spec object with every tensor of the largest model takes less than one."""
@@ -25,24 +24,25 @@ MAX_LINE_BYTES = 16 * MIB
 def run(parsed: argparse.Namespace) -> int:
     if parsed.jsonl:
         return _run_lines(vars(parsed))
-    judgement = judge_from(vars(parsed))
+    machines = MachineCache()
+    judgement = judge_from(vars(parsed), machines)
     if parsed.json:
-        output.print_json(estimate_document(judgement))
-    else:
-        from llmfit.tui.cli.render import judgement_lines
+        output.print_json(estimate_document(judgement, explained=parsed.explain))
+        return 0
+    from llmfit.tui.cli.render import judgement_lines
 
-        output.print_lines(list(judgement_lines(judgement)))
+    output.print_lines(list(judgement_lines(judgement, explained=parsed.explain)))
+    output.print_notes(machines.notes)
     return 0
 
 
-def judge_from(
-    values: Mapping[str, object], machine_of: Callable[[Mapping[str, object]], Machine] = machine_from
-) -> Judgement:
+def judge_from(values: Mapping[str, object], machines: MachineCache) -> Judgement:
     """One judgement from parsed options or from a JSON line: the same names."""
     request = with_projector(request_from(values))
-    machine = machine_of(values)
+    known = machines.get(values)
     choice: ModelChoice = model_choice(values)
-    return judge(choice.best_for(machine, request), machine, request, variants=choice.build)
+    model = choice.best_for(known.machine, request)
+    return judge(model, known.machine, request, variants=choice.build, speeds=known.speeds)
 
 
 def _run_lines(options: Mapping[str, object]) -> int:
@@ -55,12 +55,15 @@ def _run_lines(options: Mapping[str, object]) -> int:
     for line in _lines():
         output.print_json(_answer(line, defaults, machines))
         output.flush()
+    output.print_notes(machines.notes)
     return 0
 
 
 def _answer(line: bytes, defaults: Mapping[str, object], machines: MachineCache) -> Mapping[str, object]:
     try:
-        return estimate_document(judge_from({**defaults, **_parse(line)}, machines.get))
+        values = {**defaults, **_parse(line)}
+        explained = flag("explain", values.get("explain")) or False
+        return estimate_document(judge_from(values, machines), explained=explained)
     except LlmfitError as error:
         return output.error_document(error)
     except OSError as error:
@@ -106,5 +109,6 @@ _SETTING_KEYS = (
     "context", "cache_type_k", "cache_type_v", "flash_attn", "ubatch", "batch", "parallel", "kv_unified",
     "swa_full", "gpu_layers", "n_cpu_moe", "cpu_moe", "override_tensor", "tensor_split", "split_mode",
     "no_kv_offload", "no_op_offload", "no_mmap", "spec_type", "mmproj", "outputs", "depth",
+    "prompt",
 )  # fmt: skip
-KNOWN_KEYS = frozenset((*_MODEL_KEYS, *_MACHINE_KEYS, *_SETTING_KEYS))
+KNOWN_KEYS = frozenset((*_MODEL_KEYS, *_MACHINE_KEYS, *_SETTING_KEYS, "explain"))

@@ -90,6 +90,9 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     estimate.add_argument(
         "--jsonl", action="store_true", help="many at once: JSON objects on stdin, an answer for each"
     )
+    estimate.add_argument(
+        "--explain", action="store_true", default=None, help="how the speed adds up, term by term"
+    )
     _add_json(estimate)
 
     command = commands.add_parser("command", help="just the llama-server command line")
@@ -159,6 +162,9 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mmproj", metavar="FILE")
     group.add_argument("--outputs", choices=("server", "tool"))
     group.add_argument("--depth", metavar="N", help="tokens already in context (speed)")
+    group.add_argument(
+        "--prompt", metavar="N", help="tokens of a prompt (prefill, time to first token); also 32k"
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

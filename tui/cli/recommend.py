@@ -6,15 +6,21 @@ import argparse
 
 from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.tui.cli.documents import recommendation_document
-from llmfit.tui.cli.output import print_json, print_lines
+from llmfit.tui.cli.output import print_json, print_lines, print_notes
 from llmfit.tui.cli.render import recommendation_lines
-from llmfit.tui.session import machine_from, recommendations_for
+from llmfit.tui.session import machine_from, recommendations_for, with_speeds
 
 
 def run(parsed: argparse.Namespace) -> int:
-    machine = machine_from(vars(parsed))
+    known = with_speeds(machine_from(vars(parsed)))
+    machine = known.machine
     picks = recommendations_for(
-        machine, parsed.use_case, context_tokens=parsed.context, min_tok_s=parsed.min_tps, limit=parsed.limit
+        machine,
+        parsed.use_case,
+        context_tokens=parsed.context,
+        min_tok_s=parsed.min_tps,
+        limit=parsed.limit,
+        speeds=known.speeds,
     )
     if parsed.json:
         described = machine_to_json(machine)
@@ -28,4 +34,5 @@ def run(parsed: argparse.Namespace) -> int:
         )
     else:
         print_lines(list(recommendation_lines(picks, machine, parsed.use_case)))
+        print_notes([known.note] if known.note else [])
     return 0

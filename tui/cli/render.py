@@ -19,10 +19,11 @@ from llmfit.advisor.recommend.judgement import (
     Judgement,
 )
 from llmfit.advisor.recommend.warnings import OF_THE_MACHINE
-from llmfit.advisor.speed.estimate import SpeedEstimate
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
 from llmfit.tui.labels import device_label
+from llmfit.tui.speed_words import basis_text, range_text, seconds_text
+from llmfit.tui.speed_words import two_figures as two_figures
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.ranking import Recommendation
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18
 MAX_MODEL_CHARACTERS = 24
+MIN_MODEL_CHARACTERS = 12
+TABLE_WIDTH = 80
 VERDICT_GLYPH = {FITS_GPU: "✓", FITS_OFFLOAD: "~", FITS_CPU: "~", DOES_NOT_FIT: "✗"}
 """Stands before the words for a verdict: never colour alone."""
 
@@ -42,23 +45,6 @@ def verdict_text(judgement: Judgement) -> str:
     if judgement.shortfall_bytes:
         text += f": {format_gib(judgement.shortfall_bytes)} short"
     return text
-
-
-def speed_text(speed: SpeedEstimate | None) -> str:
-    """``18 (15-21) tok/s``; two significant figures, because more would be a lie."""
-    if speed is None:
-        return "not known"
-    decode = speed.decode_tok_s
-    return f"{two_figures(decode.expected)} ({two_figures(decode.low)}-{two_figures(decode.high)}) tok/s"
-
-
-def two_figures(number: float) -> str:
-    """``0.83``, ``4.2``, ``18``, ``130``."""
-    if number >= 100:
-        return f"{round(number, -1):.0f}" if number < 1000 else f"{round(number, -2):.0f}"
-    if number >= 10:
-        return f"{number:.0f}"
-    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
 
 
 def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
@@ -145,8 +131,10 @@ _LEGEND = (
 )
 
 
-def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH) -> Iterator[str]:
+def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH, explained: bool = False) -> Iterator[str]:
     """The whole answer of ``llmfit estimate``; prose is wrapped, the command is not: it is to be copied."""
+    from llmfit.tui.cli.speed_lines import explanation_lines, speed_lines
+
     model, settings = judgement.model, judgement.settings
     yield f"{printable(model.id)} {printable(model.quantization)} on {machine_line(judgement.machine)}"
     yield verdict_text(judgement)
@@ -160,7 +148,9 @@ def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH) -> Iterator[s
     plain = "" if tokens == str(settings.context_tokens) else f" ({settings.context_tokens} tokens)"
     yield f"Context {tokens}{plain}, {slots}, KV cache in {_cache_types(settings)}"
     if judgement.fits:
-        yield from wrapped(_decode_text(judgement), width)
+        yield from speed_lines(judgement)
+        if explained:
+            yield from explanation_lines(judgement)
     assumed = judgement.machine.notes if judgement.machine.simulated else ()
     for title, lines in (
         ("Why", judgement.reasons),
@@ -206,27 +196,13 @@ def recommendation_lines(
         else:
             yield "Nothing in the catalogue fits this machine at this context and speed."
         return
-    rows = [["", "purpose", "model", "quant", "KV", "context", "GiB", "decode tok/s"]]
-    for number, recommendation in enumerate(recommendations, 1):
-        judgement = recommendation.judgement
-        rows.append(
-            [
-                str(number),
-                recommendation.purpose,
-                printable(judgement.model.id.split("/")[-1], MAX_MODEL_CHARACTERS),
-                judgement.model.quantization,
-                judgement.settings.cache_type_k,
-                format_context(judgement.settings.context_tokens),
-                device_totals(judgement),
-                speed_text(judgement.speed).removesuffix(" tok/s"),
-            ]
-        )
-    yield from table(rows, right=(0,))
+    yield from _picks_table(recommendations)
     for number, recommendation in enumerate(recommendations, 1):
         yield ""
         yield f"{number}. {printable(recommendation.judgement.model.id)}: {recommendation.purpose}"
-        for line in recommendation.why:
-            yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
+        for line in (*recommendation.why, _speed_sentence(recommendation.judgement)):
+            if line:
+                yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         for warning in recommendation.judgement.warnings:
             if warning.code in OF_THE_MACHINE:
                 continue  # told once, above
@@ -240,13 +216,68 @@ def recommendation_lines(
             yield from wrapped(printable(note), TEXT_WIDTH, "  - ")
 
 
+def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
+    """One row a pick, at most TABLE_WIDTH columns: the cache type goes first, then the names are cut."""
+    head = ["", "purpose", "model", "quant", "KV", "ctx", "GiB", "decode", "prefill"]
+    rows = [head]
+    for number, recommendation in enumerate(recommendations, 1):
+        judgement = recommendation.judgement
+        speed = judgement.speed
+        prefill = None if speed is None else speed.prefill_tok_s
+        rows.append(
+            [
+                str(number),
+                recommendation.purpose,
+                printable(judgement.model.id.split("/")[-1], MAX_MODEL_CHARACTERS),
+                printable(judgement.model.quantization),
+                judgement.settings.cache_type_k,
+                format_context(judgement.settings.context_tokens),
+                device_totals(judgement),
+                "?" if speed is None else two_figures(speed.decode_tok_s.expected),
+                "?" if prefill is None else two_figures(prefill.expected),
+            ]
+        )
+    if _width_of(rows) > TABLE_WIDTH:
+        kept = [column for column in range(len(head)) if head[column] != "KV"]
+        rows = [[row[column] for column in kept] for row in rows]
+    model = rows[0].index("model")
+    over = max(0, _width_of(rows) - TABLE_WIDTH)
+    widest = max(len(row[model]) for row in rows)
+    for row in rows[1:]:
+        row[model] = printable(row[model], max(MIN_MODEL_CHARACTERS, widest - over))
+    speeds = range(len(rows[0]) - 2, len(rows[0]))
+    return [*table(rows, right=(0, *speeds)), "decode and prefill: expected tokens per second"]
+
+
+def _width_of(rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))) - 2
+
+
+def _speed_sentence(judgement: Judgement) -> str:
+    """Decode, prefill and the wait for the first token, with their ranges; nothing where none is known."""
+    speed = judgement.speed
+    if speed is None:
+        return ""
+    text = f"Decode {two_figures(speed.decode_tok_s.expected)} ({range_text(speed.decode_tok_s)}) tok/s"
+    prefill = speed.prefill
+    if prefill is not None:
+        text += (
+            f", prefill {two_figures(prefill.tok_s.expected)} ({range_text(prefill.tok_s)}) tok/s: "
+            f"{prefill.prompt_tokens} tokens take {seconds_text(prefill.first_token_s)} to the first of the "
+            "answer"
+        )
+    return f"{text}; {basis_text(speed.basis, judgement)}."
+
+
 def device_totals(judgement: Judgement) -> str:
-    """``21.4+20.9`` for two cards, ``10.2 + RAM 38.0`` with offload, ``RAM 12.1`` on the CPU alone."""
-    on_gpus = "+".join(f"{device.total_bytes / GIB:.1f}" for device in judgement.memory.gpus)
+    """``21.4+20.9`` or ``2x 21.4``, ``10.2+RAM 38.0`` with offload, ``RAM 12.1`` on the CPU alone."""
+    sizes = [f"{device.total_bytes / GIB:.1f}" for device in judgement.memory.gpus]
+    alike = len(sizes) > 1 and len(set(sizes)) == 1
+    on_gpus = f"{len(sizes)}x {sizes[0]}" if alike else "+".join(sizes)
     if judgement.verdict == FITS_GPU:
         return on_gpus
     on_host = f"RAM {judgement.memory.host.total_bytes / GIB:.1f}"
-    return f"{on_gpus} + {on_host}" if on_gpus else on_host
+    return f"{on_gpus}+{on_host}" if on_gpus else on_host
 
 
 def _device_name(device: DeviceMemory) -> str:
@@ -266,23 +297,6 @@ def _short_name(name: str) -> str:
 def _cache_types(settings: LaunchSettings) -> str:
     k, v = settings.cache_type_k, settings.cache_type_v
     return k if k == v else f"{k} (K) and {v} (V)"
-
-
-def _decode_text(judgement: Judgement) -> str:
-    speed = judgement.speed
-    if speed is None:
-        return f"Decode not known: {_unknown_bandwidth(judgement)}."
-    depth = f" at a depth of {speed.depth_tokens} tokens" if speed.depth_tokens else ""
-    bound = two_figures(speed.bound_tok_s)
-    return f"Decode {speed_text(speed)}{depth}; limited by {speed.limited_by}, bound {bound} tok/s"
-
-
-def _unknown_bandwidth(judgement: Judgement) -> str:
-    used = (gpu for gpu in judgement.machine.gpus if gpu.index in judgement.settings.devices)
-    unknown = next((gpu for gpu in used if gpu.bandwidth_bytes_per_s is None), None)
-    if unknown is not None:
-        return f"the bandwidth of {printable(unknown.name)} is not known"
-    return "the bandwidth of this RAM is not known (--ram-bandwidth GB/S says it)"
 
 
 def _remedy_title(judgement: Judgement) -> str:

@@ -29,8 +29,8 @@ def request_from(values: Mapping[str, object]) -> Request:
         ubatch=_count_or_auto("--ubatch", value("ubatch")),
         batch=_count_or_auto("--batch", value("batch")),
         parallel=_parallel(value("parallel")),
-        kv_unified=_flag("--kv-unified", value("kv_unified")),
-        swa_full=_flag("--swa-full", value("swa_full")),
+        kv_unified=flag("--kv-unified", value("kv_unified")),
+        swa_full=flag("--swa-full", value("swa_full")),
         gpu_layers=_gpu_layers(value("gpu_layers")),
         n_cpu_moe=_experts_in_ram(value("cpu_moe"), value("n_cpu_moe")),
         search_experts=value("n_cpu_moe") == "auto",
@@ -44,6 +44,7 @@ def request_from(values: Mapping[str, object]) -> Request:
         mmproj_path=_word("--mmproj", value("mmproj")),
         outputs=_choice("--outputs", value("outputs"), ("server", "tool")),
         depth_tokens=0 if value("depth") in (None, 0, "0") else _tokens("depth", value("depth")) or 0,
+        prompt_tokens=_tokens("prompt", value("prompt")),
     )
 
 
@@ -67,15 +68,16 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> str | None:
     raise UsageError(f"{name} {value!r}", "unknown", f"Known: {', '.join(known)}.")
 
 
-def _flag(name: str, value: object) -> bool | None:
+def flag(name: str, value: object) -> bool | None:
+    """``true``, ``false`` or nothing. Raises UsageError for anything else."""
     if value is None or isinstance(value, bool):
         return value
     raise UsageError(f"{name} {value!r}", "must be true or false")
 
 
 def _negated(name: str, value: object) -> bool | None:
-    flag = _flag(name, value)
-    return None if flag is None else not flag
+    said = flag(name, value)
+    return None if said is None else not said
 
 
 def _on_off(name: str, value: object) -> bool | None:
@@ -108,7 +110,7 @@ def _parallel(value: object) -> int | None:
 
 def _experts_in_ram(cpu_moe: object, n_cpu_moe: object) -> int | None:
     blocks = _count_or_auto("--n-cpu-moe", n_cpu_moe)
-    if not _flag("--cpu-moe", cpu_moe):
+    if not flag("--cpu-moe", cpu_moe):
         return blocks
     if blocks is not None:
         raise UsageError("--cpu-moe", "contradicts --n-cpu-moe", "Give one of them.")

@@ -1,0 +1,160 @@
+"""Speeds in words: figures rounded to what they are worth, what a speed rests on, a sum as rows of texts.
+
+The command line and the app say it alike, because both take it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmfit.advisor.recommend.judgement import Judgement
+    from llmfit.advisor.speed.estimate import SpeedRange
+    from llmfit.advisor.speed.terms import StepTime, Term
+
+MEASURED, CALIBRATED = "measured", "calibrated"
+DETAILED_STEP_S = 0.1
+"""A shorter step is shown to the microsecond."""
+_SCALED = frozenset({"B", "FLOP"})
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def two_figures(number: float) -> str:
+    """``0.83``, ``4.2``, ``18``, ``130``."""
+    if number >= 100:
+        return f"{round(number, -1):.0f}" if number < 1000 else f"{round(number, 2 - _digits(number)):.0f}"
+    if number >= 10:
+        return f"{number:.0f}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
+
+
+def _digits(number: float) -> int:
+    """Before the point."""
+    return len(str(int(number)))
+
+
+def range_text(speed: SpeedRange) -> str:
+    """``15-21``."""
+    return f"{two_figures(speed.low)}-{two_figures(speed.high)}"
+
+
+def seconds_text(seconds: float) -> str:
+    """``12 ms``, ``0.49 s``, ``3.2 s``, ``2 min 10 s``."""
+    if seconds < 0.1:
+        return f"{two_figures(seconds * 1e3)} ms"
+    if seconds < 120:
+        return f"{two_figures(seconds)} s"
+    minutes, rest = divmod(round(seconds, -1), 60)
+    return f"{minutes:.0f} min {rest:.0f} s"
+
+
+def basis_text(basis: str, judgement: Judgement) -> str:
+    """``formula``, ``calibrated on 5 configurations``, ``measured here``."""
+    if basis == MEASURED:
+        return "measured here"
+    calibration = None
+    plan = judgement.speed_plan
+    if plan is not None and plan.speeds is not None:
+        calibration = plan.speeds.calibration
+    if basis == CALIBRATED and calibration is not None:
+        count = calibration.n_used
+        return f"calibrated on {count} configuration{'s' * (count != 1)}"
+    return basis
+
+
+# ---------------------------------------------------------------- sums
+
+
+@dataclass(frozen=True, slots=True)
+class TermRow:
+    """One summand as texts: ``4.61 GB`` at ``712 GB/s`` takes ``6.478`` ms, ``81 %`` of all."""
+
+    what: str
+    where: str
+    amount: str
+    rate: str
+    milliseconds: str
+    share: str
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return self.what, self.where, self.amount, self.rate, self.milliseconds, self.share
+
+
+HEAD = TermRow("what", "where", "amount", "rate", "ms", "share")
+
+
+def term_rows(step: StepTime) -> list[TermRow]:
+    """The summands in their order, what the bound adds where they are below it, and the total."""
+    total_s = step.total_s
+    rows = [
+        TermRow(
+            term.what,
+            term.where,
+            amount_text(term),
+            rate_text(term),
+            milliseconds_text(term.time_s, total_s),
+            _share_text(term.time_s / total_s),
+        )
+        for term in step.terms
+    ]
+    missing_s = total_s - sum(term.time_s for term in step.terms)
+    if missing_s > 1e-9 * total_s:
+        missing = milliseconds_text(missing_s, total_s)
+        rows.append(TermRow("up to the bound", "", "", "", missing, _share_text(missing_s / total_s)))
+    rows.append(TermRow("together", "", "", "", milliseconds_text(total_s, total_s), "100 %"))
+    return rows
+
+
+def amount_text(term: Term) -> str:
+    """``4.61 GB``, ``8.3 TFLOP``, ``612 kernels``."""
+    if term.amount is None:
+        return ""
+    if term.unit in _SCALED:
+        return scaled_text(term.amount, term.unit)
+    return f"{term.amount:.0f} {term.unit}"
+
+
+def rate_text(term: Term) -> str:
+    """``712 GB/s``, ``54 TFLOP/s``, ``282,000/s`` of what is counted."""
+    if term.rate_per_s is None:
+        return ""
+    if term.unit in _SCALED:
+        return f"{scaled_text(term.rate_per_s, term.unit)}/s"
+    return f"{float(f'{term.rate_per_s:.3g}'):,.0f}/s"
+
+
+def milliseconds_text(time_s: float, total_s: float) -> str:
+    """In milliseconds, so that the rows of one sum add up."""
+    return f"{time_s * 1e3:,.{3 if total_s < DETAILED_STEP_S else 1}f}"
+
+
+def causes_text(step: StepTime) -> str:
+    """``gpu memory 81 %, launch overhead 19 %``, the largest first."""
+    from llmfit.advisor.speed.terms import seconds_by_cause
+
+    by_cause = seconds_by_cause(step.terms)
+    total_s = sum(by_cause.values())
+    ordered = sorted(by_cause, key=lambda cause: -by_cause[cause])
+    return ", ".join(f"{cause.value} {_share_text(by_cause[cause] / total_s)}" for cause in ordered)
+
+
+def table_widths(rows: Sequence[TermRow]) -> list[int]:
+    return [max(len(row.cells[column]) for row in rows) for column in range(len(HEAD.cells))]
+
+
+def _share_text(share: float) -> str:
+    return "<1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
+
+
+def scaled_text(number: float, unit: str) -> str:
+    """Three figures: ``4.61 GB``, ``1,790 GB`` never as TB, which nobody says of a bandwidth."""
+    scales = _SCALES[1:] if unit == "B" else _SCALES
+    for scale, letter in scales:
+        if number >= scale:
+            shown = number / scale
+            text = f"{shown:,.0f}" if shown >= 100 else f"{shown:.1f}" if shown >= 10 else f"{shown:.2f}"
+            return f"{text} {letter}{unit}"
+    return f"{number:.0f} {unit}"
