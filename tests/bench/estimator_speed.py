@@ -25,6 +25,7 @@ from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPES
+from llmfit.advisor.speed.estimate import SpeedPlan, plan_speed
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.models import CatalogModel, list_models
@@ -36,17 +37,33 @@ AIM_PER_S = 20_000
 
 Answer = Callable[[int, str], object]
 """What is asked of one row at a context (tokens) and a cache type."""
-SETUP = ("tensors", "table of weights", "placement", "first answers")
-IN_FULL = ("memory in full",)
+PROMPT_TOKENS = 512
+RAM_GB_PER_S = "64"
+SETUP = ("tensors", "table of weights", "placement", "speed plan", "first answers")
+IN_FULL = ("memory in full", "speed in full")
 """Shown, but not counted beside the lean way to the same figures."""
 
 
-def estimators(prepared: PreparedMemory) -> dict[str, Answer]:
-    """What is measured, by name: one line each."""
-    return {
-        "memory": lambda context, kind: prepared.required_bytes(context, kind, kind),
-        "memory in full": lambda context, kind: prepared.estimate(context, kind, kind),
-    }
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A model in a file type, placed: ready for any context and cache type."""
+
+    memory: PreparedMemory
+    speed: SpeedPlan
+
+    def estimators(self) -> dict[str, Answer]:
+        """What is measured, by name: one line each. Speeds are those in the middle of the context."""
+        return {
+            "memory": lambda context, kind: self.memory.required_bytes(context, kind, kind),
+            "decode": lambda context, kind: self.speed.expected_tok_s(context // 2, kind, kind),
+            "prefill": lambda context, kind: self._prefill_s(context // 2),
+            "memory in full": lambda context, kind: self.memory.estimate(context, kind, kind),
+            "speed in full": lambda context, kind: self.speed.estimate(context // 2),
+        }
+
+    def _prefill_s(self, depth_tokens: int) -> float | None:
+        plan = self.speed.prefill
+        return None if plan is None else plan.prompt_s(PROMPT_TOKENS, depth_tokens)
 
 
 @dataclass
@@ -73,7 +90,7 @@ class Clock:
 
 def main() -> None:
     options = _options()
-    machine = simulate_machine(options.gpu, options.ram, None, None, lookup_gpu)
+    machine = simulate_machine(options.gpu, options.ram, RAM_GB_PER_S, None, lookup_gpu)
     models = list_models()
     entries = models[:: max(1, len(models) // options.models)] if options.models else models
     clock, refused = Clock(), Counter[str]()
@@ -91,12 +108,12 @@ def main() -> None:
     each_kb = grown_bytes / max(1, len(rows)) / 1e3
     print(f"  {setup_s:.1f} s in all; RAM grew by {grown_bytes / 1e6:,.0f} MB, {each_kb:.1f} kB a row")
     print("recomputation of every row for another context or cache type")
-    for name in estimators(rows[0]):
-        answers = [estimators(prepared)[name] for prepared in rows]
+    for name in rows[0].estimators():
+        answers = [row.estimators()[name] for row in rows]
         with clock.step(name, len(rows) * len(CONFIGURATIONS)):
             _ask(answers)
         clock.show(name)
-    _show_sum(clock, setup_s, [name for name in estimators(rows[0]) if name not in IN_FULL])
+    _show_sum(clock, setup_s, [name for name in rows[0].estimators() if name not in IN_FULL])
 
 
 def _show_sum(clock: Clock, setup_s: float, names: Sequence[str]) -> None:
@@ -120,7 +137,7 @@ def _ask(answers: Sequence[Answer]) -> None:
 
 def _rows(
     entries: Sequence[CatalogModel], machine: Machine, clock: Clock, refused: Counter[str]
-) -> Iterator[PreparedMemory]:
+) -> Iterator[Row]:
     for entry in entries:
         for file_type in FILE_TYPES:
             try:
@@ -133,12 +150,15 @@ def _rows(
                 settings = _settings(model, weights, machine)
                 with clock.step("placement"):
                     prepared = prepare_memory(model.shape, weights, settings, machine)
+                with clock.step("speed plan"):
+                    plan = plan_speed(model, weights, machine, settings)
             except LlmfitError as error:
                 refused[f"{entry.name} {error}" if file_type == "Q4_K_M" else "cannot be made"] += 1
                 continue
             with clock.step("first answers", len(CONFIGURATIONS)):
-                _ask([estimators(prepared)["memory"]])
-            yield prepared
+                _ask([lambda context, kind, it=prepared: it.required_bytes(context, kind, kind)])
+            if plan is not None:
+                yield Row(prepared, plan)
 
 
 def _settings(model: Model, weights: WeightTable, machine: Machine) -> LaunchSettings:
