@@ -1,7 +1,8 @@
 """Measured speeds as questions to the estimator: which model, on which machine, placed how, how deep.
 
-Reads tests/data/speed_*.csv.gz (see speed.md there). A row is left out, and counted with its reason, where
-the model, its file type or the card is not in the catalogue, or where nobody tells what was placed where.
+Reads tests/data/speed_*.csv.gz and decode_developers.csv (see speed.md there). A row is left out, and counted
+with its reason, where the model, its file type or the card is not in the catalogue, or where nobody tells what
+was placed where.
 """
 
 from __future__ import annotations
@@ -94,6 +95,10 @@ def read_rows(left_out: Counter[str], kind: str = "decode") -> Iterator[SpeedRow
         with gzip.open(DATA / f"{name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
             for fields in csv.DictReader(file):
                 yield from _usable(read, fields, kind, left_out)
+    if kind == "decode":
+        with (DATA / "decode_developers.csv").open(encoding="utf-8", newline="") as plain:
+            for fields in csv.DictReader(plain):
+                yield from _usable(_developers, fields, kind, left_out)
 
 
 def _usable(
@@ -205,6 +210,36 @@ def _llama_bench(fields: Mapping[str, str], kind: str) -> SpeedRow:
         kind=kind,
         depth_tokens=depth,
         prompt_tokens=int(test[2] or 512) if kind == "prefill" else 0,
+        tok_s=float(fields["tok_s"]),
+        group=_group(machine, model, depth, settings),
+        scale=scale,
+    )
+
+
+def _developers(fields: Mapping[str, str], kind: str) -> SpeedRow:
+    """Everything is on the cards; a table that prints no size is of the file that is laid out here."""
+    model, weights = model_labelled(
+        fields["model"], float(fields["params_b"] or 0), file_type_of(fields["quant"])
+    )
+    laid_out_bytes = sum(tensor.n_bytes for tensor in model.tensors)
+    scale = float(fields["model_size_gib"]) * 2**30 / laid_out_bytes if fields["model_size_gib"] else 1.0
+    if abs(scale - 1) > SAME_FILE:
+        raise Unusable("file of another size")
+    names = (fields["gpu_name"],) * int(fields["gpu_count"])
+    machine = gpu_machine(names, "", fields["backend"], "", "")
+    settings = _settings(machine, ALL_LAYERS, flash_attn=fields["fa"] != "0")
+    depth = int(fields["depth"])
+    return SpeedRow(
+        source="developers",
+        device=_device(machine, ""),
+        user=fields["user"],
+        model=model,
+        weights=weights,
+        machine=machine,
+        settings=settings,
+        kind=kind,
+        depth_tokens=depth,
+        prompt_tokens=0,
         tok_s=float(fields["tok_s"]),
         group=_group(machine, model, depth, settings),
         scale=scale,
