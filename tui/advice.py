@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModels
     from llmfit.tui.messages import NotModelled, Pick
 
@@ -19,8 +20,12 @@ class Advice(Protocol):
         """Probed anew at each call."""
         ...
 
+    def speeds(self) -> MachineSpeeds | None:
+        """What was measured on the machine that was probed last. Never waits."""
+        ...
+
     def notes(self) -> tuple[str, ...]:
-        """What could not be read of the user's own catalogue rows."""
+        """What could not be read of the user's own catalogue rows and measurements."""
         ...
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...

@@ -88,7 +88,8 @@ class LlmfitApp(App[LlmfitError]):
         self.probing = True
 
         def job() -> Iterator[Message]:
-            yield MachineKnown(self.advice.machine(), self.advice.notes())
+            machine = self.advice.machine()
+            yield MachineKnown(machine, self.advice.notes(), self.advice.speeds())
 
         in_background(self, job, MachineUnknown)
 
@@ -96,7 +97,10 @@ class LlmfitApp(App[LlmfitError]):
     def _machine_known(self, message: MachineKnown) -> None:
         self.probe_problem, self.probing = "", False
         before = self.known
-        self.known = KnownMachine(message.machine) if before is None else before.probed_again(message.machine)
+        if before is None:
+            self.known = KnownMachine(message.machine, speeds=message.speeds)
+        else:
+            self.known = before.probed_again(message.machine, message.speeds)
         self._tell_notes(message.notes)
 
     @on(MachineUnknown)
@@ -108,11 +112,11 @@ class LlmfitApp(App[LlmfitError]):
             self.probe_problem = str(message.error)
 
     def _tell_notes(self, notes: tuple[str, ...]) -> None:
-        """Once each: rows of the user's own that were left out, because their models are missing here."""
+        """Once each: what of the user's own was left out, because models or speeds lack here then."""
         for note in notes:
             if note not in self._told:
                 self._told.add(note)
-                self.notify(printable(note), title="Catalogue", severity="warning", markup=False)
+                self.notify(printable(note), title="Not read", severity="warning", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A ``?`` that somebody types into a field is not a key."""

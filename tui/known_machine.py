@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class KnownMachine:
     probed: Machine
     closed: frozenset[int] = frozenset()
     n_probes: int = 1
+    speeds: MachineSpeeds | None = None
+    """What was measured on it, as it was read at the last look."""
 
     @property
     def planned(self) -> Machine:
@@ -34,11 +37,11 @@ class KnownMachine:
     def toggled(self, pid: int) -> KnownMachine:
         return replace(self, closed=self.closed ^ {pid})
 
-    def probed_again(self, machine: Machine) -> KnownMachine:
+    def probed_again(self, machine: Machine, speeds: MachineSpeeds | None = None) -> KnownMachine:
         """``machine`` with those programs closed that still run; a number that was given away is another."""
         before, now = _names(self.probed), _names(machine)
         still = (pid for pid in self.closed if pid in now and now[pid] == before.get(pid))
-        return KnownMachine(machine, frozenset(still), self.n_probes + 1)
+        return KnownMachine(machine, frozenset(still), self.n_probes + 1, speeds)
 
 
 def _names(machine: Machine) -> dict[int, str]:

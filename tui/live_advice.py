@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.model.model import Model
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.header_cache import FileStamp
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 PICKS = 6
 MAX_ANSWERS = 32
 """Remembered; the oldest goes first. A machine that is probed again is a new question each time."""
-_Question = tuple["Machine", str, int | None]
+_Question = tuple["Machine", str, int | None, int]
+"""Machine, use case, context, and which state of the measurements."""
 _File = tuple["LocalModel", tuple["FileStamp | None", ...]]
 """A model of a scan, and its files as they are now: one that was written anew is read anew."""
 
@@ -39,27 +41,40 @@ class LiveAdvice:
         self._models: dict[_File, Model] = {}
         self._looking = threading.Lock()
         self._progress: tuple[int, int] | None = None
+        self._speeds: MachineSpeeds | None = None
+        self._speeds_note: str | None = None
+        self._speeds_state = 0
 
     def machine(self) -> Machine:
         """Probed anew at each call. Raises UsageError for a description that cannot be understood."""
-        from llmfit.tui.session import machine_from
+        from llmfit.tui.session import machine_from, with_speeds
 
-        return machine_from(self._machine_values, find_server=True)
+        known = with_speeds(machine_from(self._machine_values, find_server=True))
+        self._speeds_note = known.note
+        if known.speeds != self._speeds:
+            self._speeds, self._speeds_state = known.speeds, self._speeds_state + 1
+        return known.machine
+
+    def speeds(self) -> MachineSpeeds | None:
+        """What was measured on the machine, as of the last call of ``machine``."""
+        return self._speeds
 
     def notes(self) -> tuple[str, ...]:
-        """What could not be read of the user's own catalogue rows."""
+        """What could not be read of the user's own catalogue rows and measurements."""
         from llmfit.tui.own_rows import own_row_notes
 
-        return own_row_notes()
+        return (*own_row_notes(), *([self._speeds_note] if self._speeds_note else []))
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]:
         """The few models worth running."""
         from llmfit.tui.session import recommendations_for
 
-        question = (machine, use_case, context_tokens)
+        question, speeds = (machine, use_case, context_tokens, self._speeds_state), self._speeds
         known = self._answers.get(question)
         if known is None:
-            found = recommendations_for(machine, use_case, context_tokens=context_tokens, limit=PICKS)
+            found = recommendations_for(
+                machine, use_case, context_tokens=context_tokens, limit=PICKS, speeds=speeds
+            )
             known = tuple(Pick(pick.purpose, pick.why, pick.judgement, pick.quality) for pick in found)
             self._answers[question] = known
             for old in list(self._answers)[:-MAX_ANSWERS]:
@@ -72,7 +87,7 @@ class LiveAdvice:
 
         for entry in sorted(search_models(text), key=lambda entry: entry.parameters.text):
             try:
-                yield _judged(entry, machine, context_tokens)
+                yield _judged(entry, machine, context_tokens, self._speeds)
             except LlmfitError as error:
                 yield NotModelled(entry.id, error.why)
 
@@ -89,7 +104,8 @@ class LiveAdvice:
         variants = partial(build_model, find_model(model.id)) if model.source == "catalog" else None
         projector_bytes = judgement.settings.projector_bytes or None
         request = Request(context_tokens=context_tokens, projector_bytes=projector_bytes)
-        remedies = find_remedies(judgement, weight_table(model.shape, model.tensors), request, variants)
+        weights = weight_table(model.shape, model.tensors)
+        remedies = find_remedies(judgement, weights, request, variants, self._speeds)
         return replace(pick, judgement=replace(judgement, remedies=remedies), looked_for_help=True)
 
     def local_models(self) -> LocalModels:
@@ -130,7 +146,7 @@ class LiveAdvice:
                     file = files[local]
                     if file not in models:
                         models[file] = _read_model(local)
-                    yield _judged_file(models[file], local, machine, context_tokens)
+                    yield _judged_file(models[file], local, machine, context_tokens, self._speeds)
                 except LlmfitError as error:
                     yield NotModelled(str(local.path), error.why)
 
@@ -143,7 +159,9 @@ class LiveAdvice:
         return measure_and_remember(machine, on_round, stop)
 
 
-def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -> Pick:
+def _judged(
+    entry: CatalogModel, machine: Machine, context_tokens: int | None, speeds: MachineSpeeds | None
+) -> Pick:
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
     from llmfit.catalog.build import build_model, only_quantization
@@ -152,7 +170,8 @@ def _judged(entry: CatalogModel, machine: Machine, context_tokens: int | None) -
 
     request = Request(context_tokens=context_tokens)
     choice = ModelChoice(partial(build_model, entry), None, only_quantization(entry), entry.parameters.text)
-    judgement = judge(choice.best_for(machine, request), machine, request, remedies=False)
+    model = choice.best_for(machine, request)
+    judgement = judge(model, machine, request, remedies=False, speeds=speeds)
     return Pick("", (), judgement, known_quality(entry.id, "general"))
 
 
@@ -176,11 +195,17 @@ def _read_model(local: LocalModel) -> Model:
     return model_from_header(files.header, local.model_id or local.name, ("-m", str(local.path)))
 
 
-def _judged_file(model: Model, local: LocalModel, machine: Machine, context_tokens: int | None) -> Pick:
+def _judged_file(
+    model: Model,
+    local: LocalModel,
+    machine: Machine,
+    context_tokens: int | None,
+    speeds: MachineSpeeds | None,
+) -> Pick:
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
     from llmfit.tui.candidates import known_quality
 
-    judgement = judge(model, machine, Request(context_tokens=context_tokens), remedies=False)
+    judgement = judge(model, machine, Request(context_tokens=context_tokens), remedies=False, speeds=speeds)
     quality = None if local.model_id is None else known_quality(local.model_id, "general")
     return Pick("", (), judgement, quality, file=str(local.path), local=local)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.recommend.ranking import Quality
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
 
 
@@ -50,11 +51,15 @@ class NotModelled:
 
 
 class MachineKnown(Message):
-    """The probes have answered; ``notes`` name rows of the user's own that could not be read."""
+    """The probes have answered; ``speeds`` were measured on the machine, ``notes`` name what of the user's
+    own could not be read."""
 
-    def __init__(self, machine: Machine, notes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, machine: Machine, notes: tuple[str, ...] = (), speeds: MachineSpeeds | None = None
+    ) -> None:
         super().__init__()
         self.machine = machine
+        self.speeds = speeds
         self.notes = notes
 
 

@@ -5,7 +5,7 @@ The command line and the app say it alike, because both take it from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,11 @@ def range_text(speed: SpeedRange) -> str:
     return f"{two_figures(speed.low)}-{two_figures(speed.high)}"
 
 
+def speed_text(speed: SpeedRange) -> str:
+    """``18 (15-21)``."""
+    return f"{two_figures(speed.expected)} ({range_text(speed)})"
+
+
 def seconds_text(seconds: float) -> str:
     """``12 ms``, ``0.49 s``, ``3.2 s``, ``2 min 10 s``."""
     if seconds < 0.1:
@@ -62,6 +67,32 @@ def basis_text(basis: str, judgement: Judgement) -> str:
         count = calibration.n_used
         return f"calibrated on {count} configuration{'s' * (count != 1)}"
     return basis
+
+
+def depth_text(depth_tokens: int) -> str:
+    """`` with 8192 tokens in the context``; nothing for an empty one."""
+    return f" with {depth_tokens} tokens in the context" if depth_tokens else ""
+
+
+def speed_sentences(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """(what, a sentence) of decode and prefill: figures, what they rest on, what limits them."""
+    speed = judgement.speed
+    if speed is None:
+        return
+    decode, prefill = speed.decode_tok_s, speed.prefill
+    yield (
+        "Decode",
+        f"{speed_text(decode)} tok/s{depth_text(speed.depth_tokens)}, "
+        f"{basis_text(speed.basis, judgement)}: at most {two_figures(speed.bound_tok_s)} by bandwidth, "
+        f"limited by {speed.limited_by}.",
+    )
+    if prefill is not None:
+        yield (
+            "Prefill",
+            f"{speed_text(prefill.tok_s)} tok/s, {basis_text(prefill.basis, judgement)}: "
+            f"first token {seconds_text(prefill.first_token_s)} after a prompt of {prefill.prompt_tokens}, "
+            f"limited by {prefill.limited_by}.",
+        )
 
 
 # ---------------------------------------------------------------- sums
@@ -92,7 +123,7 @@ def term_rows(step: StepTime) -> list[TermRow]:
     rows = [
         TermRow(
             term.what,
-            term.where,
+            place_text(term.where),
             amount_text(term),
             rate_text(term),
             milliseconds_text(term.time_s, total_s),
@@ -106,6 +137,11 @@ def term_rows(step: StepTime) -> list[TermRow]:
         rows.append(TermRow("up to the bound", "", "", "", missing, _share_text(missing_s / total_s)))
     rows.append(TermRow("together", "", "", "", milliseconds_text(total_s, total_s), "100 %"))
     return rows
+
+
+def place_text(where: str) -> str:
+    """``GPU0``, as devices are called wherever they are shown."""
+    return where.replace("GPU ", "GPU")
 
 
 def amount_text(term: Term) -> str:
@@ -139,10 +175,6 @@ def causes_text(step: StepTime) -> str:
     total_s = sum(by_cause.values())
     ordered = sorted(by_cause, key=lambda cause: -by_cause[cause])
     return ", ".join(f"{cause.value} {_share_text(by_cause[cause] / total_s)}" for cause in ordered)
-
-
-def table_widths(rows: Sequence[TermRow]) -> list[int]:
-    return [max(len(row.cells[column]) for row in rows) for column in range(len(HEAD.cells))]
 
 
 def _share_text(share: float) -> str:

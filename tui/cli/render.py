@@ -22,7 +22,7 @@ from llmfit.advisor.recommend.warnings import OF_THE_MACHINE
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
 from llmfit.tui.labels import device_label
-from llmfit.tui.speed_words import basis_text, range_text, seconds_text
+from llmfit.tui.speed_words import speed_sentences
 from llmfit.tui.speed_words import two_figures as two_figures
 
 if TYPE_CHECKING:
@@ -200,9 +200,9 @@ def recommendation_lines(
     for number, recommendation in enumerate(recommendations, 1):
         yield ""
         yield f"{number}. {printable(recommendation.judgement.model.id)}: {recommendation.purpose}"
-        for line in (*recommendation.why, _speed_sentence(recommendation.judgement)):
-            if line:
-                yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
+        speeds = (f"{what} {text}" for what, text in speed_sentences(recommendation.judgement))
+        for line in (*recommendation.why, *speeds):
+            yield from wrapped(printable(line), TEXT_WIDTH, "   - ")
         for warning in recommendation.judgement.warnings:
             if warning.code in OF_THE_MACHINE:
                 continue  # told once, above
@@ -251,22 +251,6 @@ def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
 
 def _width_of(rows: Sequence[Sequence[str]]) -> int:
     return sum(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))) - 2
-
-
-def _speed_sentence(judgement: Judgement) -> str:
-    """Decode, prefill and the wait for the first token, with their ranges; nothing where none is known."""
-    speed = judgement.speed
-    if speed is None:
-        return ""
-    text = f"Decode {two_figures(speed.decode_tok_s.expected)} ({range_text(speed.decode_tok_s)}) tok/s"
-    prefill = speed.prefill
-    if prefill is not None:
-        text += (
-            f", prefill {two_figures(prefill.tok_s.expected)} ({range_text(prefill.tok_s)}) tok/s: "
-            f"{prefill.prompt_tokens} tokens take {seconds_text(prefill.first_token_s)} to the first of the "
-            "answer"
-        )
-    return f"{text}; {basis_text(speed.basis, judgement)}."
 
 
 def device_totals(judgement: Judgement) -> str:

@@ -14,6 +14,8 @@ from llmfit.tui.speed_words import (
     MEASURED,
     basis_text,
     causes_text,
+    depth_text,
+    place_text,
     range_text,
     scaled_text,
     seconds_text,
@@ -54,14 +56,10 @@ def speed_lines(judgement: Judgement) -> Iterator[str]:
              two_figures(prefill.bound_tok_s), prefill.limited_by, basis_text(prefill.basis, judgement)]
         )  # fmt: skip
     yield ""
-    yield from wrapped(f"How fast{_depth_text(speed.depth_tokens)}; four of five lie in the range")
+    yield from wrapped(f"How fast{depth_text(speed.depth_tokens)}; four of five lie in the range")
     yield from (f"  {line}" for line in table(rows, right=(1, 2, 3)))
     if prefill is not None:
         yield _first_token_text(prefill)
-
-
-def _depth_text(depth_tokens: int) -> str:
-    return f" with {depth_tokens} tokens in the context" if depth_tokens else ""
 
 
 def _first_token_text(prefill: PrefillSpeed) -> str:
@@ -86,14 +84,14 @@ def explanation_lines(judgement: Judgement) -> Iterator[str]:
     if speed is None or plan is None:
         return
     yield ""
-    yield f"Decode: one token{_depth_text(speed.depth_tokens)}"
+    yield f"Decode: one token{depth_text(speed.depth_tokens)}"
     yield from _sum_lines(speed.step, 1)
     yield from wrapped(_decode_bound_text(speed, plan), start="  ")
     yield from wrapped(_decode_doubt_text(judgement, speed, plan), start="  ")
     prefill = speed.prefill
     if prefill is not None:
         yield ""
-        yield f"Prefill: a prompt of {prefill.prompt_tokens} tokens{_depth_text(speed.depth_tokens)}"
+        yield f"Prefill: a prompt of {prefill.prompt_tokens} tokens{depth_text(speed.depth_tokens)}"
         yield from _sum_lines(prefill.step, prefill.prompt_tokens)
         yield from wrapped(_prefill_bound_text(prefill), start="  ")
         yield from wrapped(_prefill_doubt_text(judgement, prefill, plan), start="  ")
@@ -113,7 +111,7 @@ def _sum_lines(step: StepTime, n_tokens: int) -> Iterator[str]:
 
 def _decode_bound_text(speed: SpeedEstimate, plan: SpeedPlan) -> str:
     parts = [
-        f"{scaled_text(n_bytes, 'B')} / {scaled_text(peak, 'B')}/s ({label})"
+        f"{scaled_text(n_bytes, 'B')} / {scaled_text(peak, 'B')}/s ({place_text(label)})"
         for label, n_bytes, peak in bound_parts(speed, plan)
     ]
     return (

@@ -32,6 +32,7 @@ from llmfit.tui.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
     from llmfit.tui.advice import Advice
     from llmfit.tui.known_machine import KnownMachine
 
@@ -60,6 +61,8 @@ class AdvisorScreen(FullScreen):
         self.advice = advice
         self.machine: Machine | None = None
         """The one that the last question was about."""
+        self.speeds: MachineSpeeds | None = None
+        """What had been measured on it then."""
         self.question = Question()
         self._asking = Asking(self, advice)
         self._answer = PicksReady(0, (), finished=False)
@@ -105,10 +108,10 @@ class AdvisorScreen(FullScreen):
         # the title says what is closed, the note about it would only take room
         self.query_one(MachinePanel).machine = replace(planned, notes=known.probed.notes)
         self._draw_heading()
-        if planned == self.machine:
+        if planned == self.machine and known.speeds == self.speeds:
             self._disks.look_if_due()
         elif not any(isinstance(screen, MachineScreen) for screen in self.app.screen_stack):
-            self.machine = planned
+            self.machine, self.speeds = planned, known.speeds
             self.ask()
 
     @on(ScreenResume)

@@ -21,6 +21,7 @@ from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.keys_footer import KeysFooter
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.settings_view import SettingsView
+from llmfit.tui.widgets.speed_view import SpeedView
 from llmfit.tui.widgets.why_panel import evidence_text, why_text
 
 
@@ -51,6 +52,8 @@ class DetailsScreen(ModalScreen[None]):
         yield Static("Where the bytes go (GiB = 2^30 bytes)", classes="heading")
         yield MemoryView()
         yield Static(_devices(self.pick))
+        yield Static("How fast", classes="heading")
+        yield SpeedView()
         yield Static("Settings, one by one", classes="heading")
         yield SettingsView()
         yield CommandPreview(id="details-command")
@@ -59,6 +62,7 @@ class DetailsScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(MemoryView).judgement = self.pick.judgement
+        self.query_one(SpeedView).judgement = self.pick.judgement
         self.query_one(SettingsView).pick = self.pick
         self.query_one(CommandPreview).pick = self.pick
         self.query_one("#details").focus()

@@ -11,9 +11,10 @@ from rich.text import Text
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB, format_context
-from llmfit.tui.cli.render import two_figures
+from llmfit.tui import speed_words
 from llmfit.tui.messages import Pick
 from llmfit.tui.on_disk import mark_of
+from llmfit.tui.speed_words import two_figures
 
 CELL_PADDING = 1
 MIN_NAME_WIDTH = 12
@@ -91,7 +92,16 @@ def range_text(pick: Pick) -> str:
     speed = pick.judgement.speed
     if not pick.judgement.fits or speed is None:
         return ""
-    return f"({two_figures(speed.decode_tok_s.low)}-{two_figures(speed.decode_tok_s.high)})"
+    return f"({speed_words.range_text(speed.decode_tok_s)})"
+
+
+def prefill_text(pick: Pick) -> str:
+    """Of the prompt that the judgement is for: one micro-batch where nobody says."""
+    speed = pick.judgement.speed
+    if not pick.judgement.fits:
+        return "–"
+    prefill = None if speed is None else speed.prefill_tok_s
+    return "?" if prefill is None else two_figures(prefill.expected)
 
 
 COLUMNS = (
@@ -99,7 +109,7 @@ COLUMNS = (
     Column("", mark_of),
     Column("purpose", lambda pick: printable(pick.purpose), dropped=4),
     Column("model", name_text),
-    Column("params", parameters_text, dropped=6),
+    Column("params", parameters_text, dropped=7),
     Column("quant", lambda pick: printable(pick.judgement.model.quantization)),
     Column("KV", lambda pick: pick.judgement.settings.cache_type_k, dropped=2),
     Column("ctx", lambda pick: format_context(pick.judgement.settings.context_tokens), right=True),
@@ -107,7 +117,8 @@ COLUMNS = (
     Column("RAM GiB", ram_text, dropped=1, right=True),
     Column("tok/s", speed_text, right=True),
     Column("range", range_text, dropped=3),
-    Column("ability", ability_text, dropped=5),
+    Column("prefill", prefill_text, dropped=5, right=True),
+    Column("ability", ability_text, dropped=6),
 )
 _MARK, _NAME = 1, 3
 

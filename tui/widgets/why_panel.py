@@ -88,7 +88,7 @@ def _place(local: LocalModel) -> str:
 
 
 def _help_lines(pick: Pick) -> Iterator[Text]:
-    from llmfit.tui.cli.render import two_figures
+    from llmfit.tui.speed_words import two_figures
 
     judgement = pick.judgement
     for remedy in judgement.remedies:
@@ -112,19 +112,14 @@ def evidence_text(pick: Pick) -> Text:
 def evidence(pick: Pick) -> Iterator[tuple[str, str]]:
     """(what, where it comes from) for the figures of a pick."""
     from llmfit.advisor.units import format_gib
-    from llmfit.tui.cli.render import two_figures
+    from llmfit.tui.speed_words import speed_sentences
 
     judgement = pick.judgement
-    model, memory, speed = judgement.model, judgement.memory, judgement.speed
+    model, memory = judgement.model, judgement.memory
     margin = sum(device.margin_bytes for device in memory.devices)
     yield "File", f"{format_gib(model.file_bytes)}, {model.file_bytes_source}."
     yield "Memory", f"llama.cpp's own rules, tensor by tensor; {format_gib(margin)} more is kept for doubt."
-    if speed is not None:
-        yield (
-            "Decode",
-            f"at depth {speed.depth_tokens}, by {speed.basis}: at most {two_figures(speed.bound_tok_s)} "
-            f"tok/s by bandwidth, limited by {speed.limited_by}.",
-        )
+    yield from speed_sentences(judgement)
     if pick.quality is not None:
         for source in pick.quality.sources[:MAX_SOURCES]:
             yield "Scores", source

@@ -19,6 +19,7 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ranking import Quality
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import GB
 from llmfit.catalog.build import model_from_header
 from llmfit.catalog.gpus import lookup_gpu
@@ -76,6 +77,7 @@ class FakeAdvice:
         self.known_machine = machine or two_cards()
         self.asked: list[tuple[str, str, int | None]] = []
         self.known_notes: tuple[str, ...] = ()
+        self.known_speeds: MachineSpeeds | None = None
         self.gates: dict[object, threading.Event] = {}
         self.failure: Exception | None = None
         self.machine_failure: Exception | None = None
@@ -96,6 +98,9 @@ class FakeAdvice:
         if self.machine_failure is not None:
             raise self.machine_failure
         return self.known_machine
+
+    def speeds(self) -> MachineSpeeds | None:
+        return self.known_speeds
 
     def notes(self) -> tuple[str, ...]:
         return self.known_notes

@@ -167,10 +167,10 @@ def test_a_recommendation_that_is_on_this_disk_is_started_from_there(model_folde
 def test_answers_are_remembered_for_the_last_machines_only() -> None:
     advice = LiveAdvice({"gpu": ["RTX 3060"], "ram": "16GiB"})
     machine = advice.machine()
-    advice._answers.update({(machine, "chat", tokens): () for tokens in range(MAX_ANSWERS)})
+    advice._answers.update({(machine, "chat", tokens, 0): () for tokens in range(MAX_ANSWERS)})
     assert advice.picks(machine, "chat", 0) == ()
     advice.picks(machine, "chat", 8192)
-    assert len(advice._answers) == MAX_ANSWERS and (machine, "chat", 0) not in advice._answers
+    assert len(advice._answers) == MAX_ANSWERS and (machine, "chat", 0, 0) not in advice._answers
 
 
 def test_the_ram_is_measured_by_the_one_function_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

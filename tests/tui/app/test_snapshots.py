@@ -15,14 +15,26 @@ from textual.pilot import Pilot
 from llmfit.advisor.hardware.machine import Disk, LlamaServer, Machine, VramProcess
 from llmfit.advisor.memory.breakdown import DeviceMemory, MemoryEstimate
 from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement, Remedy
-from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedRange
+from llmfit.advisor.speed.estimate import PrefillSpeed, SpeedEstimate, SpeedRange
+from llmfit.advisor.speed.terms import Cause, StepTime, Term
 from llmfit.advisor.units import GIB
 from llmfit.catalog.local.local_model import LocalModels
 from tests.tui.app.fake_advice import FakeAdvice, busy, settled, two_cards
 from tests.tui.app.test_disk_marks import on_disk
 
 WIDE, SMALL = (160, 45), (80, 24)
-SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), None, 0, 23.0, "gpu memory", "formula")
+TOKEN = StepTime(
+    (
+        Term("dense weights", "GPU 0", Cause.GPU_MEMORY, 0.030, 20e9, 20e9 / 0.030),
+        Term("kernels", "GPU 0", Cause.LAUNCH, 0.005, 1000, 200_000, "kernels"),
+        Term("KV cache", "RAM", Cause.SYSTEM_MEMORY, 0.020, 1e9, 50e9),
+        Term("step", "GPU 0", Cause.LAUNCH, 0.0005),
+    ),
+    0.043,
+)
+PROMPT = StepTime((Term("dense weights", "GPU 0", Cause.COMPUTE, 0.5, 25e12, 50e12, "FLOP"),), 0.1)
+PREFILL = PrefillSpeed(SpeedRange(700.0, 1024.0, 1600.0), 512, 0.556, 5120.0, "compute", "formula", PROMPT)
+SPEED = SpeedEstimate(SpeedRange(15.0, 18.0, 21.0), PREFILL, 0, 23.0, "gpu memory", "formula", TOKEN)
 SHORT_BYTES = 68 * GIB
 
 
@@ -46,6 +58,7 @@ def written_down(judgement: Judgement) -> Judgement:
         judgement,
         memory=memory,
         speed=SPEED if runs else None,
+        speed_plan=None,
         shortfall_bytes=0 if runs else SHORT_BYTES,
         reasons=(reason,),
         remedies=() if runs else (helps,),
