@@ -93,8 +93,8 @@ class BatchPlan:
 
     def touched(self, n_tokens: int) -> float:
         """Experts that ``n_tokens`` touch together over those of one token: between 1 and all of them."""
-        share = self.expert_share
-        return (1 - (1 - share) ** (n_tokens**self.touch_exponent)) / share
+        share, independent = self.expert_share, float(n_tokens**self.touch_exponent)
+        return (1 - float((1 - share) ** independent)) / share
 
     def step(self, one: StepTime, n_tokens: int, tokens: Tokens, depth_tokens: int) -> StepTime:
         """The step of ``n_tokens`` from that of one token (calibrated or not) at the same depth.

@@ -1,6 +1,6 @@
 """How far steps of several tokens are from measured ones: ``python tests/bench/concurrency_accuracy.py``.
 
-Reads tests/data/concurrency.csv (see speed.md there). Scored is the growth, the step of n tokens over
+Reads tests/data/concurrency.csv (see speed_further.md there). Scored is the growth, the step of n tokens over
 that of one in the same table, and the speed itself. ``--fit`` fits the constants of
 advisor/speed/batch_constants.py (needs scipy), each device weighing the same.
 """
