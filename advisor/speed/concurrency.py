@@ -18,7 +18,7 @@ from llmfit.advisor.speed.terms import StepTime
 
 STREAMS = (1, 2, 4, 8, 16, 32)
 """What a table is made of unless somebody asks for others."""
-DOUBT_PER_DOUBLING = 0.11
+FIRST_DOUBT, DOUBT_PER_DOUBLING = 0.13, 0.06
 DOUBTFUL_DOUBLINGS = 3
 """Logarithm of the range of the growth: four of five measured ones lie inside
 (tests/bench/concurrency_accuracy.py); from 8 streams on it does not get wider."""
@@ -115,7 +115,8 @@ def concurrency_table(
 
 def growth_range(n_tokens: int, backends: frozenset[str] = MEASURED_BACKENDS) -> tuple[float, float]:
     """(low, high) of how a step of ``n_tokens`` outruns that of one, over the expected growth."""
-    doubt = DOUBT_PER_DOUBLING * min(log2(n_tokens), DOUBTFUL_DOUBLINGS)
+    doublings = min(log2(n_tokens), DOUBTFUL_DOUBLINGS)
+    doubt = min(doublings, 1.0) * FIRST_DOUBT + max(0.0, doublings - 1) * DOUBT_PER_DOUBLING
     if not backends <= MEASURED_BACKENDS:
         doubt *= UNMEASURED_FACTOR
     return exp(-doubt), exp(doubt)

@@ -39,7 +39,7 @@ REDUCTIONS_A_LAYER = 2
 """After the output projection of attention (or of a recurrent layer) and after the feed-forward."""
 REDUCTION_S: Mapping[str, float] = MappingProxyType({"cuda": 29e-6, "rocm": 40e-6})
 """Waiting for one another and summing up: with it the median error of tests/data/tensor_split.csv is least
-(tests/bench/tensor_split_accuracy.py); tables that have the layer split, too, ask for 14 to 50 microseconds,
+(tests/bench/tensor_split_accuracy.py); tables that have the layer split, too, ask for 14 to 62 microseconds,
 the one of ROCm for 40. CUDA reduces with NCCL or a kernel of its own for two cards (ggml-cuda/allreduce.cu),
 ROCm by copies. Of Vulkan and SYCL nobody published figures of a released version."""
 RANGE = (0.72, 1.25)

@@ -1,7 +1,8 @@
 """How far the gain of MTP drafts is from measured ones: ``python tests/bench/speculation_accuracy.py``.
 
 Reads tests/data/speculation.csv (see speed_further.md there). The acceptance that was measured is given, so
-what is scored is the cost of a round. Rows of machines that cannot be laid out are skipped: they are there for their acceptance.
+what is scored is the cost of a round. Rows of machines that cannot be laid out are
+skipped: they are there for their acceptance.
 """
 
 from __future__ import annotations
