@@ -14,7 +14,9 @@ from llmfit.advisor.speed.estimate import CALIBRATED, SpeedEstimate, SpeedRange
 from llmfit.advisor.speed.terms import Term
 
 if TYPE_CHECKING:
+    from llmfit.advisor.recommend.other_speeds import Concurrency
     from llmfit.advisor.recommend.ranking import Recommendation
+    from llmfit.advisor.speed.speculation import SpeculativeSpeed
 
 Document = dict[str, object]
 
@@ -117,6 +119,63 @@ def speed_document(judgement: Judgement) -> Document | None:
         "prefill_limited_by": None if prefill is None else prefill.limited_by,
         "prefill_basis": None if prefill is None else prefill.basis,
         "calibrated_on": calibration.n_used if is_calibrated and calibration is not None else None,
+    } | _other_speeds(judgement)
+
+
+def _other_speeds(judgement: Judgement) -> Document:
+    """Figures of their own, where the settings ask for them."""
+    document: Document = {}
+    if judgement.settings.parallel > 1:
+        from llmfit.advisor.recommend.other_speeds import concurrency_of
+
+        found = concurrency_of(judgement)
+        document["concurrency"] = None if found is None else _concurrency_document(found)
+    if judgement.settings.spec_type is not None:
+        from llmfit.advisor.recommend.other_speeds import speculation_of
+
+        speculation = speculation_of(judgement)
+        document["speculation"] = None if speculation is None else _speculation_document(speculation)
+    return document
+
+
+def _concurrency_document(found: Concurrency) -> Document:
+    pool, together = found.pool, found.all_slots
+    return {
+        "slots": pool.n_slots,
+        "kv_unified": pool.unified,
+        "pool_tokens": pool.pool_tokens,
+        "slot_tokens": pool.slot_tokens,
+        "depth": together.depth_tokens,
+        "aggregate_tok_s": _range_document(together.aggregate_tok_s),
+        "stream_tok_s": _range_document(together.stream_tok_s),
+        "bound_tok_s": together.bound_tok_s,
+        "limited_by": together.limited_by,
+        "by_streams": [
+            {
+                "streams": one.n_streams,
+                "aggregate_tok_s": _range_document(one.aggregate_tok_s),
+                "stream_tok_s": _range_document(one.stream_tok_s),
+            }
+            for one in found.by_streams
+        ],
+    }
+
+
+def _speculation_document(found: SpeculativeSpeed) -> Document:
+    acceptance = found.acceptance
+    low, expected, high = found.gain_factor
+    return {
+        "drafted_tokens": found.n_draft,
+        "acceptance": {
+            "low": acceptance.low_share,
+            "expected": acceptance.expected_share,
+            "high": acceptance.high_share,
+            "source": acceptance.source,
+        },
+        "tokens_a_round": found.tokens_a_round,
+        "decode_tok_s": _range_document(found.tok_s),
+        "gain": {"low": low, "expected": expected, "high": high},
+        "pays": found.pays,
     }
 
 

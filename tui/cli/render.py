@@ -217,9 +217,28 @@ def recommendation_lines(
 
 
 def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
-    """One row a pick, at most TABLE_WIDTH columns: the cache type goes first, then the names are cut."""
-    head = ["", "purpose", "model", "quant", "KV", "ctx", "GiB", "decode", "prefill"]
-    rows = [head]
+    """One row a pick, at most TABLE_WIDTH columns: the cache type goes first, then the cards are summed up,
+    then the names are cut."""
+    rows = _pick_rows(recommendations, one_by_one=True)
+    if _width_of(rows) > TABLE_WIDTH:
+        rows = [row[:4] + row[5:] for row in rows]
+    if _width_of(rows) > TABLE_WIDTH:
+        rows = [row[:4] + row[5:] for row in _pick_rows(recommendations, one_by_one=False)]
+    over = max(0, _width_of(rows) - TABLE_WIDTH)
+    widest = max(len(row[_NAME]) for row in rows)
+    for row in rows[1:]:
+        row[_NAME] = printable(row[_NAME], max(MIN_MODEL_CHARACTERS, widest - over))
+    numbers = range(len(rows[0]) - 4, len(rows[0]))
+    return [*table(rows, right=(0, *numbers)), "GPU and RAM in GiB, decode and prefill in tokens per second"]
+
+
+_NAME = 2
+"""Column of the model's name."""
+
+
+def _pick_rows(recommendations: Sequence[Recommendation], one_by_one: bool) -> list[list[str]]:
+    """Head and rows; ``one_by_one``: each card's memory on its own, not the sum."""
+    rows = [["", "purpose", "model", "quant", "KV", "ctx", "GPU", "RAM", "decode", "prefill"]]
     for number, recommendation in enumerate(recommendations, 1):
         judgement = recommendation.judgement
         speed = judgement.speed
@@ -232,36 +251,25 @@ def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
                 printable(judgement.model.quantization),
                 judgement.settings.cache_type_k,
                 format_context(judgement.settings.context_tokens),
-                device_totals(judgement),
+                _on_gpus(judgement, one_by_one),
+                f"{judgement.memory.host.total_bytes / GIB:.1f}",
                 "?" if speed is None else two_figures(speed.decode_tok_s.expected),
                 "?" if prefill is None else two_figures(prefill.expected),
             ]
         )
-    if _width_of(rows) > TABLE_WIDTH:
-        kept = [column for column in range(len(head)) if head[column] != "KV"]
-        rows = [[row[column] for column in kept] for row in rows]
-    model = rows[0].index("model")
-    over = max(0, _width_of(rows) - TABLE_WIDTH)
-    widest = max(len(row[model]) for row in rows)
-    for row in rows[1:]:
-        row[model] = printable(row[model], max(MIN_MODEL_CHARACTERS, widest - over))
-    speeds = range(len(rows[0]) - 2, len(rows[0]))
-    return [*table(rows, right=(0, *speeds)), "decode and prefill: expected tokens per second"]
+    return rows
+
+
+def _on_gpus(judgement: Judgement, one_by_one: bool) -> str:
+    """``21.4+20.9``, or their sum; a dash on the CPU alone."""
+    sizes = [device.total_bytes / GIB for device in judgement.memory.gpus]
+    if not sizes:
+        return "–"
+    return "+".join(f"{size:.1f}" for size in sizes) if one_by_one else f"{sum(sizes):.1f}"
 
 
 def _width_of(rows: Sequence[Sequence[str]]) -> int:
     return sum(max(len(row[column]) for row in rows) + 2 for column in range(len(rows[0]))) - 2
-
-
-def device_totals(judgement: Judgement) -> str:
-    """``21.4+20.9`` or ``2x 21.4``, ``10.2+RAM 38.0`` with offload, ``RAM 12.1`` on the CPU alone."""
-    sizes = [f"{device.total_bytes / GIB:.1f}" for device in judgement.memory.gpus]
-    alike = len(sizes) > 1 and len(set(sizes)) == 1
-    on_gpus = f"{len(sizes)}x {sizes[0]}" if alike else "+".join(sizes)
-    if judgement.verdict == FITS_GPU:
-        return on_gpus
-    on_host = f"RAM {judgement.memory.host.total_bytes / GIB:.1f}"
-    return f"{on_gpus}+{on_host}" if on_gpus else on_host
 
 
 def _device_name(device: DeviceMemory) -> str:

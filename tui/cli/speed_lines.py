@@ -19,6 +19,7 @@ from llmfit.tui.speed_words import (
     range_text,
     scaled_text,
     seconds_text,
+    speed_text,
     term_rows,
     two_figures,
 )
@@ -60,6 +61,54 @@ def speed_lines(judgement: Judgement) -> Iterator[str]:
     yield from (f"  {line}" for line in table(rows, right=(1, 2, 3)))
     if prefill is not None:
         yield _first_token_text(prefill)
+    yield from _concurrency_lines(judgement)
+    yield from _speculation_lines(judgement)
+
+
+def _concurrency_lines(judgement: Judgement) -> Iterator[str]:
+    """With several slots: how fast all of them are at once, and the tokens that they share."""
+    if judgement.settings.parallel < 2:
+        return
+    from llmfit.advisor.recommend.other_speeds import concurrency_of
+
+    found = concurrency_of(judgement)
+    if found is None:
+        return
+    pool = found.pool
+    depth = found.all_slots.depth_tokens
+    each = f"; each with {depth} tokens in it" if depth else ""
+    rows = [
+        [str(one.n_streams), speed_text(one.aggregate_tok_s), speed_text(one.stream_tok_s)]
+        for one in found.by_streams
+    ]
+    rows.insert(0, ["streams", "together", "each"])
+    yield ""
+    yield from wrapped(
+        f"Several streams at once, tok/s: {pool.n_slots} slots over {pool.pool_tokens} tokens of cache, at "
+        f"most {pool.slot_tokens} for one{each}"
+    )
+    yield from (f"  {line}" for line in table(rows, right=(0, 1, 2)))
+
+
+def _speculation_lines(judgement: Judgement) -> Iterator[str]:
+    """With MTP blocks in use: a figure of its own, with the acceptance that it assumes."""
+    if judgement.settings.spec_type is None:
+        return
+    from llmfit.advisor.recommend.other_speeds import speculation_of
+
+    found = speculation_of(judgement)
+    yield ""
+    if found is None:
+        yield "With speculation: not known."
+        return
+    low, expected, high = found.gain_factor
+    shares = found.acceptance
+    yield from wrapped(
+        f"With speculation {speed_text(found.tok_s)} tok/s, {expected:.1f} ({low:.1f}-{high:.1f}) times the "
+        f"plain speed: {found.n_draft} tokens are drafted, each accepted with a chance of "
+        f"{shares.expected_share:.0%} ({shares.low_share:.0%}-{shares.high_share:.0%}, prose to code; "
+        f"{shares.source})."
+    )
 
 
 def _first_token_text(prefill: PrefillSpeed) -> str:
@@ -95,8 +144,26 @@ def explanation_lines(judgement: Judgement) -> Iterator[str]:
         yield from _sum_lines(prefill.step, prefill.prompt_tokens)
         yield from wrapped(_prefill_bound_text(prefill), start="  ")
         yield from wrapped(_prefill_doubt_text(judgement, prefill, plan), start="  ")
+    yield from _tensor_split_lines(judgement)
     yield ""
     yield from wrapped(_CONSTANTS)
+
+
+def _tensor_split_lines(judgement: Judgement) -> Iterator[str]:
+    """With several cards: what ``-sm tensor`` would make of them."""
+    from llmfit.advisor.recommend.other_speeds import tensor_split_of
+
+    found = tensor_split_of(judgement)
+    if found is None:
+        return
+    yield ""
+    if isinstance(found, str):
+        yield from wrapped(f"With -sm tensor: {found}")
+        return
+    yield from wrapped(
+        f"With -sm tensor {speed_text(found.tok_s)} tok/s, {found.speedup_factor:.2f} times the layer split: "
+        "a what-if, its memory is not modelled and llama.cpp calls it experimental."
+    )
 
 
 def _sum_lines(step: StepTime, n_tokens: int) -> Iterator[str]:
