@@ -76,9 +76,10 @@ _CARDS = {
     "NVIDIA GeForce GTX 1650 with Max-Q Design": "GTX 1650 Max-Q",
     "Radeon gfx1030": "RX 6800 XT",
     "Instinct MI50 32GB": "Radeon Instinct MI60",
+    "Radeon Pro VII": "Radeon VII",
 }
 """By the beginning of the row's text. All Navi 21 cards with 16 GB but the 6950 XT have the same memory; an
-MI50 with 32 GB has that of the MI60, and the same chip with fewer units."""
+MI50 with 32 GB has that of the MI60, a Pro VII that of the Radeon VII (all four are one chip)."""
 
 
 class Unusable(Exception):

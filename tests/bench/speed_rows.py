@@ -1,8 +1,8 @@
 """Measured speeds as questions to the estimator: which model, on which machine, placed how, how deep.
 
-Reads tests/data/speed_*.csv.gz and decode_developers.csv (see speed.md there). A row is left out, and counted
-with its reason, where the model, its file type or the card is not in the catalogue, or where nobody tells what
-was placed where.
+Reads tests/data/speed_*.csv.gz and decode_developers.csv (see speed.md there). A row is left out, and
+counted with its reason, where the model, its file type or the card is not in the catalogue, or where nobody
+tells what was placed where.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _developers(fields: Mapping[str, str], kind: str) -> SpeedRow:
     names = (fields["gpu_name"],) * int(fields["gpu_count"])
     machine = gpu_machine(names, "", fields["backend"], "", "")
     settings = _settings(machine, ALL_LAYERS, flash_attn=fields["fa"] != "0")
-    depth = int(fields["depth"])
+    depth, served = int(fields["depth"]), fields["test"] == "server"
     return SpeedRow(
         source="developers",
         device=_device(machine, ""),
@@ -243,6 +243,8 @@ def _developers(fields: Mapping[str, str], kind: str) -> SpeedRow:
         tok_s=float(fields["tok_s"]),
         group=_group(machine, model, depth, settings),
         scale=scale,
+        engine="llamacpp" if served else "llama-bench",
+        timing="server" if served else "llama-bench",
     )
 
 
