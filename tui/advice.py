@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModels
     from llmfit.tui.messages import NotModelled, Pick
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.model.model import Model
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.header_cache import FileStamp
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel

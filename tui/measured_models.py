@@ -13,7 +13,7 @@ from llmfit.advisor.measurements.llama_bench import BenchRow, KnownModel, NotUnd
 from llmfit.advisor.measurements.steps import StepMaker
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import FILE_TYPES
-from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.calibration.measurement import Measurement
 from llmfit.advisor.speed.terms import StepTime
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import CatalogModel, find_model, list_models

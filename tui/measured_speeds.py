@@ -10,7 +10,7 @@ from llmfit.advisor.measurements.place import has_measurements
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.measurements.store import MeasurementStore
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 
 def speeds_here(machine: Machine) -> tuple[MachineSpeeds | None, str | None]:

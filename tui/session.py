@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.model.model import Model
     from llmfit.advisor.recommend.ranking import Recommendation
     from llmfit.advisor.recommend.request import Request
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 Values = Mapping[str, object]
 AskServers = Callable[[Machine], Machine]

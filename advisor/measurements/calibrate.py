@@ -8,10 +8,10 @@ from statistics import median
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
-from llmfit.advisor.speed.calibration import Calibration, Observation, fit_calibration
-from llmfit.advisor.speed.calibration_factors import PREFILL, Subject
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.measurement import (
+from llmfit.advisor.speed.calibration.factors import PREFILL, Subject
+from llmfit.advisor.speed.calibration.fit import Calibration, Observation, fit_calibration
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.measurement import (
     Measurement,
     machine_key,
     of_one_configuration,

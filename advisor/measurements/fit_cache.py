@@ -18,16 +18,25 @@ from llmfit.advisor.folders import cache_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.measurements.store import MeasurementStore
-from llmfit.advisor.speed.calibration import Calibration
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.measurement import machine_key
+from llmfit.advisor.speed.calibration.fit import Calibration
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.measurement import machine_key
 from llmfit.advisor.units import MIB
 
 FILE_NAME = "calibrations.json"
 MAX_FILE_BYTES = 16 * MIB
 MAX_FITS = 8
 """Of different machines or states of one; the oldest go first."""
-_FOLDERS = ("speed", "memory", "memory/compute", "model", "measurements")
+_FOLDERS = (
+    "speed",
+    "speed/calibration",
+    "speed/decode",
+    "speed/prefill",
+    "memory",
+    "memory/compute",
+    "model",
+    "measurements",
+)
 """Rooms of the advisor whose code decides what a measurement says."""
 
 

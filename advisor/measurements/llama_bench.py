@@ -14,8 +14,8 @@ from math import inf, isfinite, nan
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.quantization import CACHE_TYPES
-from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL
-from llmfit.advisor.speed.measurement import CPU_BACKEND, Measurement, machine_key, whole_model
+from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL
+from llmfit.advisor.speed.calibration.measurement import CPU_BACKEND, Measurement, machine_key, whole_model
 from llmfit.advisor.text import clean_text
 
 SOURCE = "llama-bench"

@@ -9,8 +9,8 @@ from math import isfinite
 from typing import Any
 
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL
-from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL
+from llmfit.advisor.speed.calibration.measurement import Measurement
 
 MAX_DOCUMENT_CHARACTERS = 65536
 MAX_TEXT_CHARACTERS = 4096

@@ -10,12 +10,12 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.calibration_factors import PREFILL
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import DecodePlan, plan_decode
-from llmfit.advisor.speed.host import Host
-from llmfit.advisor.speed.measurement import Measurement
-from llmfit.advisor.speed.prefill import PrefillPlan, plan_prefill
+from llmfit.advisor.speed.calibration.factors import PREFILL
+from llmfit.advisor.speed.calibration.measurement import Measurement
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.host import Host
+from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
+from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill
 from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import StepTime
 

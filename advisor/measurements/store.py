@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.measurements.place import measurements_file
 from llmfit.advisor.measurements.record import from_document, to_document
-from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.calibration.measurement import Measurement
 from llmfit.advisor.text import printable
 
 if TYPE_CHECKING:

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.advisor.speed.batch import BatchPlan, plan_batches
-from llmfit.advisor.speed.concurrency import CachePool, ConcurrentSpeed, cache_pool, concurrent_speed
 from llmfit.advisor.speed.estimate import SpeedPlan
-from llmfit.advisor.speed.speculation import (
+from llmfit.advisor.speed.further.acceptance import mtp_acceptance
+from llmfit.advisor.speed.further.batch import BatchPlan, plan_batches
+from llmfit.advisor.speed.further.concurrency import CachePool, ConcurrentSpeed, cache_pool, concurrent_speed
+from llmfit.advisor.speed.further.speculation import (
     SpeculativeSpeed,
     plan_mtp,
     speculative_speed,
     state_snapshot_s,
 )
-from llmfit.advisor.speed.speculation_acceptance import mtp_acceptance
-from llmfit.advisor.speed.tensor_split import TensorSplitSpeed, tensor_split_refusal, tensor_split_speed
+from llmfit.advisor.speed.further.tensor_split import (
+    TensorSplitSpeed,
+    tensor_split_refusal,
+    tensor_split_speed,
+)
 
 
 @dataclass(frozen=True, slots=True)

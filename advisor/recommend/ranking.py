@@ -27,7 +27,7 @@ from llmfit.advisor.recommend.outlook import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context
 
 COMFORTABLE_TOK_S = 8.0

@@ -29,8 +29,8 @@ from llmfit.advisor.recommend.ladders import (
     shorter_contexts,
 )
 from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context, format_gib
 
 ROUNDING_BITS = 0.5

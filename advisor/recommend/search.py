@@ -34,8 +34,8 @@ from llmfit.advisor.recommend.ladders import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.warnings import find_warnings
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.estimate import plan_speed
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context, pad
 
 Variants = Callable[[str], Model]

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.speed.efficiency import DECODE, ONE_USER_CLASSES, class_of
-from llmfit.advisor.speed.host import host_range
-from llmfit.advisor.speed.prefill import PrefillPlan, prefill_range
-from llmfit.advisor.speed.prefill_constants import Placement
+from llmfit.advisor.speed.decode.constants import DECODE, ONE_USER_CLASSES, class_of
+from llmfit.advisor.speed.decode.host import host_range
+from llmfit.advisor.speed.prefill.constants import Placement
+from llmfit.advisor.speed.prefill.plan import PrefillPlan, prefill_range
 from llmfit.advisor.speed.reads import DecodeReads
 
 Range = tuple[float, float]

@@ -14,21 +14,21 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.calibration import Calibration, apply
-from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL, Subject
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import DecodePlan, plan_decode
-from llmfit.advisor.speed.doubt import decode_range
-from llmfit.advisor.speed.host import Host
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.measurement import (
+from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, Subject
+from llmfit.advisor.speed.calibration.fit import Calibration, apply
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.measurement import (
     MeasuredSpeed,
     Wanted,
     machine_key,
     planned_backend,
     whole_model,
 )
-from llmfit.advisor.speed.prefill import PrefillPlan, plan_prefill, prefill_range
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.host import Host
+from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
+from llmfit.advisor.speed.doubt import decode_range
+from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill, prefill_range
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import StepTime

@@ -21,12 +21,12 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.speed.calibration import Observation, apply, fit_calibration
-from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL, Subject
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import plan_decode
-from llmfit.advisor.speed.host import Host
-from llmfit.advisor.speed.prefill import plan_prefill
+from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, Subject
+from llmfit.advisor.speed.calibration.fit import Observation, apply, fit_calibration
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.host import Host
+from llmfit.advisor.speed.decode.plan import plan_decode
+from llmfit.advisor.speed.prefill.plan import plan_prefill
 from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import Cause, StepTime
 from tests.bench.speed_rows import SpeedRow, read_rows

@@ -2,7 +2,7 @@
 
 Reads tests/data/concurrency.csv (see speed_further.md there). Scored is the growth, the step of n tokens over
 that of one in the same table, and the speed itself. ``--fit`` fits the constants of
-advisor/speed/batch_constants.py (needs scipy), each device weighing the same.
+advisor/speed/further/batch_constants.py (needs scipy), each device weighing the same.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.batch import Tokens, plan_batches
-from llmfit.advisor.speed.batch_constants import BATCH, BatchConstants
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.concurrency import growth_range
-from llmfit.advisor.speed.decode import plan_decode
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.plan import plan_decode
+from llmfit.advisor.speed.further.batch import Tokens, plan_batches
+from llmfit.advisor.speed.further.batch_constants import BATCH, BatchConstants
+from llmfit.advisor.speed.further.concurrency import growth_range
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 from llmfit.advisor.speed.terms import StepTime
 from tests.bench.speed_names import gpu_machine, model_named

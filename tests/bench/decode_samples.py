@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import PLAIN_CACHE, plan_decode
-from llmfit.advisor.speed.efficiency import DECODE, DecodeConstants
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.constants import DECODE, DecodeConstants
+from llmfit.advisor.speed.decode.plan import PLAIN_CACHE, plan_decode
 from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, decode_reads
 from llmfit.advisor.speed.terms import StepTime
 from tests.bench.speed_rows import SpeedRow, read_rows

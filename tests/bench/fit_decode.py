@@ -1,4 +1,4 @@
-"""Fits the constants of advisor/speed/efficiency.py to the measured rows that lie wholly on GPUs.
+"""Fits the constants of advisor/speed/decode/constants.py to the measured rows that lie wholly on GPUs.
 
 Run from the top of the repository: ``python tests/bench/fit_decode.py``. Needs numpy (the extra ``bench``).
 Prints the fitted values as they stand in the module; nobody writes them there but a person.
@@ -28,7 +28,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.efficiency import (
+from llmfit.advisor.speed.decode.constants import (
     DECODE,
     INTEGRATED,
     TYPE_GROUPS,

@@ -1,4 +1,4 @@
-"""Fits the constants of advisor/speed/host_constants.py to the measured rows with weights in RAM.
+"""Fits the constants of advisor/speed/decode/host_constants.py to the measured rows with weights in RAM.
 
 Run from the top of the repository: ``python tests/bench/fit_host.py``. Needs numpy and scipy (the extra
 ``bench``). Prints the fitted values; nobody writes them into the constants but a person.
@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.host_constants import (
+from llmfit.advisor.speed.decode.host_constants import (
     HOST,
     I_QUANT,
     IQ4,

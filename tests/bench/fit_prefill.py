@@ -1,4 +1,4 @@
-"""Fits the constants of ``advisor/speed/prefill_constants.py`` on the measured prompts of tests/data.
+"""Fits the constants of ``advisor/speed/prefill/constants.py`` on the measured prompts of tests/data.
 
 Run from the top of the repository: ``python tests/bench/fit_prefill.py``. Prints the constants as they stand
 in that module. Every constant is a factor on its value in START, whose logarithm is held near zero by a prior
@@ -24,7 +24,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.prefill_constants import Kernels, PrefillConstants
+from llmfit.advisor.speed.prefill.constants import Kernels, PrefillConstants
 from tests.bench.prefill_samples import Sample, samples
 
 START = PrefillConstants(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.speed.decode import PLAIN_CACHE, Card, plan_decode
-from llmfit.advisor.speed.host import PLACE, Host, cache_bytes_per_s, host_range, host_terms
-from llmfit.advisor.speed.host_constants import HostConstants
+from llmfit.advisor.speed.decode.host import PLACE, Host, cache_bytes_per_s, host_range, host_terms
+from llmfit.advisor.speed.decode.host_constants import HostConstants
+from llmfit.advisor.speed.decode.plan import PLAIN_CACHE, Card, plan_decode
 from llmfit.advisor.speed.reads import PlaceReads, decode_reads
 from tests.bench.speed_rows import SpeedRow, read_rows
 

@@ -17,7 +17,7 @@ from statistics import median, quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.host_constants import HOST
+from llmfit.advisor.speed.decode.host_constants import HOST
 from tests.bench.fit_host import fit, fit_samples
 from tests.bench.host_samples import HostSample, read_samples
 from tests.bench.speed_rows import INTEGRATED

@@ -20,7 +20,7 @@ from statistics import median, quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from llmfit.advisor.speed.prefill import prefill_range
+from llmfit.advisor.speed.prefill.plan import prefill_range
 from tests.bench.prefill_samples import Sample, samples
 
 HEAD = ("rows", "devices", "median", "P90", "in 20 %", "bias", "in range", "by device")

@@ -11,9 +11,9 @@ from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.prefill import PrefillPlan, plan_prefill
-from llmfit.advisor.speed.prefill_constants import CONSTANTS, PrefillConstants
-from llmfit.advisor.speed.prefill_rates import kernels_of
+from llmfit.advisor.speed.prefill.constants import CONSTANTS, PrefillConstants
+from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill
+from llmfit.advisor.speed.prefill.rates import kernels_of
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 from tests.bench.speed_names import Unusable, gpu_machine, model_labelled
 from tests.bench.speed_rows import DATA, DEEP_TOKENS, SpeedRow, read_rows

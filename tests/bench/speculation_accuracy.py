@@ -18,18 +18,18 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.batch import plan_batches
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import plan_decode
-from llmfit.advisor.speed.reads import decode_reads
-from llmfit.advisor.speed.speculation import (
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.plan import plan_decode
+from llmfit.advisor.speed.further.acceptance import Acceptance, per_token
+from llmfit.advisor.speed.further.batch import plan_batches
+from llmfit.advisor.speed.further.speculation import (
     COST_RANGE,
     SpeculativeSpeed,
     plan_mtp,
     speculative_speed,
     state_snapshot_s,
 )
-from llmfit.advisor.speed.speculation_acceptance import Acceptance, per_token
+from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.speed_range import SpeedRange
 from tests.bench.speed_names import Unusable, file_type_of, gpu_machine, model_named
 from tests.bench.speed_rows import DATA

@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from llmfit.advisor.speed.decode.host_constants import HOST
 from llmfit.advisor.speed.doubt import decode_range
-from llmfit.advisor.speed.host_constants import HOST
 from tests.bench.decode_samples import DecodeSample
 from tests.bench.decode_samples import read_samples as gpu_samples
 from tests.bench.host_samples import HostSample

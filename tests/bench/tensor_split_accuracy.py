@@ -16,7 +16,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.tensor_split import TensorSplitSpeed, tensor_split_speed
+from llmfit.advisor.speed.further.tensor_split import TensorSplitSpeed, tensor_split_speed
 from tests.bench.speed_names import file_type_of, gpu_machine, model_named
 from tests.bench.speed_rows import DATA
 

@@ -12,7 +12,7 @@ import pytest
 from llmfit.advisor.measurements.calibrate import speeds_of
 from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.measurement import Measurement, Wanted, machine_key
+from llmfit.advisor.speed.calibration.measurement import Measurement, Wanted, machine_key
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import find_model
 from llmfit.tui import measured_speeds

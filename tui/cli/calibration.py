@@ -15,9 +15,9 @@ from llmfit.advisor.measurements.calibrate import Judged, fit_judged, judge_meas
 from llmfit.advisor.measurements.llama_bench import NotUnderstoodError, measurement_of, read_rows
 from llmfit.advisor.measurements.record import SPEED_SETTINGS
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
-from llmfit.advisor.speed.calibration import Calibration, apply
-from llmfit.advisor.speed.calibration_factors import PREFILL, Knob
-from llmfit.advisor.speed.measurement import Measurement, machine_key
+from llmfit.advisor.speed.calibration.factors import PREFILL, Knob
+from llmfit.advisor.speed.calibration.fit import Calibration, apply
+from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import MIB
 from llmfit.catalog.search import tail

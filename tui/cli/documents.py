@@ -16,7 +16,7 @@ from llmfit.advisor.speed.terms import Term
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.other_speeds import Concurrency
     from llmfit.advisor.recommend.ranking import Recommendation
-    from llmfit.advisor.speed.speculation import SpeculativeSpeed
+    from llmfit.advisor.speed.further.speculation import SpeculativeSpeed
 
 Document = dict[str, object]
 

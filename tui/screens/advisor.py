@@ -32,7 +32,7 @@ from llmfit.tui.widgets.why_panel import WhyPanel
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.machine import Machine
-    from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.tui.advice import Advice
     from llmfit.tui.known_machine import KnownMachine
 

@@ -19,7 +19,7 @@ from llmfit.advisor.measurements.calibrate import (
 from llmfit.advisor.measurements.fit_cache import MAX_FITS, FitCache, fit_key
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.measurement import Measurement, Wanted, machine_key
+from llmfit.advisor.speed.calibration.measurement import Measurement, Wanted, machine_key
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 from llmfit.advisor.units import GB, GIB
 

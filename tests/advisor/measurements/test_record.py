@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.calibration.measurement import Measurement
 
 COUNTS = st.integers(0, 2**40)
 SETTINGS = st.builds(

@@ -16,7 +16,7 @@ from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.measurements import store as store_module
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.measurement import Measurement
+from llmfit.advisor.speed.calibration.measurement import Measurement
 
 ONE = Measurement(
     machine_key="here",

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmfit.advisor.speed.calibration import (
+from llmfit.advisor.speed.calibration.factors import PREFILL, USUAL_SPREAD, Subject, knobs_of
+from llmfit.advisor.speed.calibration.fit import (
     MAX_FACTOR,
     MIN_FACTOR,
     Calibration,
@@ -18,8 +19,7 @@ from llmfit.advisor.speed.calibration import (
     apply,
     fit_calibration,
 )
-from llmfit.advisor.speed.calibration_factors import PREFILL, USUAL_SPREAD, Subject, knobs_of
-from llmfit.advisor.speed.least_squares import inverse, solve
+from llmfit.advisor.speed.calibration.least_squares import inverse, solve
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 
 MS = 1e-3
@@ -172,7 +172,7 @@ STEPS = st.builds(
     st.floats(0.01, 500),
     cache_ms=st.floats(0.01, 100),
     launch_ms=st.floats(0.01, 50),
-    ram_ms=st.floats(0, 500),
+    ram_ms=st.one_of(st.just(0.0), st.floats(0.001, 500)),
     bound_ms=st.floats(0.001, 600),
 )
 SUBJECTS = st.builds(

@@ -8,7 +8,7 @@ import pytest
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
-from llmfit.advisor.speed.measurement import (
+from llmfit.advisor.speed.calibration.measurement import (
     Measurement,
     Wanted,
     find_measured,

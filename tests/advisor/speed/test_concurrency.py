@@ -14,15 +14,15 @@ from llmfit.advisor.memory.kv_cache import cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.batch import BatchPlan, Tokens, plan_batches
-from llmfit.advisor.speed.concurrency import (
+from llmfit.advisor.speed.estimate import SpeedPlan, plan_speed
+from llmfit.advisor.speed.further.batch import BatchPlan, Tokens, plan_batches
+from llmfit.advisor.speed.further.concurrency import (
     ConcurrentSpeed,
     cache_pool,
     concurrency_table,
     concurrent_speed,
     growth_range,
 )
-from llmfit.advisor.speed.estimate import SpeedPlan, plan_speed
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.models import find_model

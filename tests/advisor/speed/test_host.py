@@ -13,9 +13,9 @@ from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.speed.decode.host import Host, cache_bytes_per_s, host_terms, n_working_cores
+from llmfit.advisor.speed.decode.host_constants import CPU_ONLY_RANGE, HOST, TYPE_GROUPS
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
-from llmfit.advisor.speed.host import Host, cache_bytes_per_s, host_terms, n_working_cores
-from llmfit.advisor.speed.host_constants import CPU_ONLY_RANGE, HOST, TYPE_GROUPS
 from llmfit.advisor.speed.reads import CacheReads, PlaceReads, Role, WeightReads
 from llmfit.advisor.speed.terms import Cause
 from llmfit.advisor.units import GB, GIB

@@ -16,14 +16,14 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.prefill import (
+from llmfit.advisor.speed.prefill.constants import Placement
+from llmfit.advisor.speed.prefill.plan import (
     MIN_OFFLOAD_TOKENS,
     PrefillPlan,
     plan_prefill,
     prefill_range,
 )
-from llmfit.advisor.speed.prefill_constants import Placement
-from llmfit.advisor.speed.prefill_rates import link_bytes_per_s, reference_flops
+from llmfit.advisor.speed.prefill.rates import link_bytes_per_s, reference_flops
 from llmfit.advisor.speed.reads import DecodeReads, Role, decode_reads
 from llmfit.advisor.speed.terms import Cause
 from llmfit.advisor.units import GB, GIB

@@ -15,9 +15,18 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.batch import Tokens, plan_batches
 from llmfit.advisor.speed.estimate import plan_speed
-from llmfit.advisor.speed.speculation import (
+from llmfit.advisor.speed.further.acceptance import (
+    DRAFT_MODEL,
+    MTP,
+    MTP_ELSEWHERE,
+    Acceptance,
+    mtp_acceptance,
+    per_token,
+    tokens_a_round,
+)
+from llmfit.advisor.speed.further.batch import Tokens, plan_batches
+from llmfit.advisor.speed.further.speculation import (
     COST_RANGE,
     MTP_ARCHITECTURES,
     DraftPlan,
@@ -27,15 +36,6 @@ from llmfit.advisor.speed.speculation import (
     plan_mtp,
     speculative_speed,
     state_snapshot_s,
-)
-from llmfit.advisor.speed.speculation_acceptance import (
-    DRAFT_MODEL,
-    MTP,
-    MTP_ELSEWHERE,
-    Acceptance,
-    mtp_acceptance,
-    per_token,
-    tokens_a_round,
 )
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu

@@ -13,7 +13,11 @@ from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.tensor_split import TensorSplitSpeed, tensor_split_refusal, tensor_split_speed
+from llmfit.advisor.speed.further.tensor_split import (
+    TensorSplitSpeed,
+    tensor_split_refusal,
+    tensor_split_speed,
+)
 from llmfit.catalog.build import build_model
 from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.models import find_model

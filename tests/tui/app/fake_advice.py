@@ -19,7 +19,7 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ranking import Quality
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
-from llmfit.advisor.speed.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import GB
 from llmfit.catalog.build import model_from_header
 from llmfit.catalog.gpus import lookup_gpu

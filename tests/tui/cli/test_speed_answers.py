@@ -15,7 +15,7 @@ from llmfit.advisor.hardware import probe
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
-from llmfit.advisor.speed.measurement import Measurement, machine_key
+from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import find_model
 from llmfit.tui import llama_servers

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.shape import LayerKind, ModelShape
-from llmfit.advisor.speed.prefill_constants import PrefillConstants
-from llmfit.advisor.speed.prefill_rates import FLOP_PER_PARAMETER, CardRates, host_flops, matrix_s, typed
-from llmfit.advisor.speed.prefill_terms import Cost, Floor, Stage
+from llmfit.advisor.speed.prefill.constants import PrefillConstants
+from llmfit.advisor.speed.prefill.rates import FLOP_PER_PARAMETER, CardRates, host_flops, matrix_s, typed
+from llmfit.advisor.speed.prefill.stages import Cost, Floor, Stage
 from llmfit.advisor.speed.reads import F32_BYTES, CacheReads, DecodeReads, PlaceReads, Role
 from llmfit.advisor.speed.terms import Cause
 

@@ -16,15 +16,15 @@ from math import hypot, sqrt
 
 from llmfit.advisor.hardware.machine import Gpu
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.batch_constants import BATCH, BatchConstants
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import weights_s
-from llmfit.advisor.speed.host import PLACE, Host
-from llmfit.advisor.speed.prefill_constants import CONSTANTS as PREFILL
-from llmfit.advisor.speed.prefill_constants import PrefillConstants
-from llmfit.advisor.speed.prefill_costs import PlaceCosts
-from llmfit.advisor.speed.prefill_rates import FLOP_PER_PARAMETER, CardRates, card_rates, matrix_s, typed
-from llmfit.advisor.speed.prefill_terms import Cost
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.host import PLACE, Host
+from llmfit.advisor.speed.decode.plan import weights_s
+from llmfit.advisor.speed.further.batch_constants import BATCH, BatchConstants
+from llmfit.advisor.speed.prefill.constants import CONSTANTS as PREFILL
+from llmfit.advisor.speed.prefill.constants import PrefillConstants
+from llmfit.advisor.speed.prefill.costs import PlaceCosts
+from llmfit.advisor.speed.prefill.rates import FLOP_PER_PARAMETER, CardRates, card_rates, matrix_s, typed
+from llmfit.advisor.speed.prefill.stages import Cost
 from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role
 from llmfit.advisor.speed.terms import StepTime, Term
 

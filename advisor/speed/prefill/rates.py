@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
-from llmfit.advisor.speed.prefill_constants import Kernels, PrefillConstants
+from llmfit.advisor.speed.prefill.constants import Kernels, PrefillConstants
 from llmfit.advisor.speed.reads import PlaceReads, Role
 
 FLOP_PER_PARAMETER = 2

@@ -17,12 +17,12 @@ from llmfit.advisor.memory.assignment import Assignment
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.model.tensor_names import ROUTED_EXPERTS, block_of
 from llmfit.advisor.model.tensors import Tensor
-from llmfit.advisor.speed.batch import BatchPlan, Tokens
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import DecodePlan, plan_decode
-from llmfit.advisor.speed.host import Host
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.host import Host
+from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
+from llmfit.advisor.speed.further.acceptance import Acceptance, tokens_a_round
+from llmfit.advisor.speed.further.batch import BatchPlan, Tokens
 from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role, WeightReads
-from llmfit.advisor.speed.speculation_acceptance import Acceptance, tokens_a_round
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 

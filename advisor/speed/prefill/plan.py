@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.prefill_constants import CONSTANTS, RANGES, Placement, PrefillConstants
-from llmfit.advisor.speed.prefill_costs import PlaceCosts
-from llmfit.advisor.speed.prefill_rates import CardRates, card_rates, copy_bytes_per_s, link_bytes_per_s
-from llmfit.advisor.speed.prefill_terms import Chunks, Stage, chunks_of
+from llmfit.advisor.speed.prefill.constants import CONSTANTS, RANGES, Placement, PrefillConstants
+from llmfit.advisor.speed.prefill.costs import PlaceCosts
+from llmfit.advisor.speed.prefill.rates import CardRates, card_rates, copy_bytes_per_s, link_bytes_per_s
+from llmfit.advisor.speed.prefill.stages import Chunks, Stage, chunks_of
 from llmfit.advisor.speed.reads import DecodeReads, Role
 from llmfit.advisor.speed.terms import StepTime, Term
 

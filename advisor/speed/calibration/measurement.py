@@ -10,7 +10,7 @@ from statistics import median
 from llmfit.advisor.hardware.fingerprint import machine_fingerprint
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
-from llmfit.advisor.speed.calibration_factors import DECODE, PREFILL, REPEAT_NOISE_SHARE
+from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, REPEAT_NOISE_SHARE
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GB, MIB
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from llmfit.advisor.hardware.machine import Cpu, Machine, Memory
-from llmfit.advisor.speed.host_constants import (
+from llmfit.advisor.speed.decode.host_constants import (
     CPU_ONLY_RANGE,
     EXPERTS_IN_RAM_RANGE,
     HOST,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmfit.advisor.speed.calibration import Calibration
-from llmfit.advisor.speed.measurement import MeasuredSpeed, Measurement, Wanted, find_measured
+from llmfit.advisor.speed.calibration.fit import Calibration
+from llmfit.advisor.speed.calibration.measurement import MeasuredSpeed, Measurement, Wanted, find_measured
 
 
 @dataclass(frozen=True, slots=True)

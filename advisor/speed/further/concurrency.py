@@ -12,7 +12,7 @@ from math import exp, hypot, log, log2
 from llmfit.advisor.memory.kv_cache import cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.batch import BatchPlan, Tokens
+from llmfit.advisor.speed.further.batch import BatchPlan, Tokens
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import StepTime
 

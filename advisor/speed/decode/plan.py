@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.efficiency import DECODE, TYPE_GROUPS, DecodeConstants
-from llmfit.advisor.speed.host import PLACE, Host, cache_bytes_per_s, host_terms
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.constants import DECODE, TYPE_GROUPS, DecodeConstants
+from llmfit.advisor.speed.decode.host import PLACE, Host, cache_bytes_per_s, host_terms
 from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role, WeightReads
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 

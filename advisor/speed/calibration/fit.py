@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from math import exp, isfinite, log, sqrt
 from types import MappingProxyType
 
-from llmfit.advisor.speed.calibration_factors import (
+from llmfit.advisor.speed.calibration.factors import (
     OF_PROMPTS,
     ON_GPUS,
     USUAL_SPREAD,
@@ -29,7 +29,7 @@ from llmfit.advisor.speed.calibration_factors import (
     agreement_of,
     knobs_of,
 )
-from llmfit.advisor.speed.least_squares import Matrix, inverse, solve
+from llmfit.advisor.speed.calibration.least_squares import Matrix, inverse, solve
 from llmfit.advisor.speed.terms import StepTime, Term
 
 STUDENT_T_FREEDOM = 4.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.speed.efficiency import DECODE, CardFactor, DecodeConstants, class_of
+from llmfit.advisor.speed.decode.constants import DECODE, CardFactor, DecodeConstants, class_of
 
 _LIKE_THE_REST = CardFactor()
 

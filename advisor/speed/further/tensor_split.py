@@ -19,9 +19,9 @@ from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.card_class import Card
-from llmfit.advisor.speed.decode import plan_decode
-from llmfit.advisor.speed.efficiency import DECODE
+from llmfit.advisor.speed.decode.card import Card
+from llmfit.advisor.speed.decode.constants import DECODE
+from llmfit.advisor.speed.decode.plan import plan_decode
 from llmfit.advisor.speed.reads import Role, decode_reads
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import Cause, StepTime, Term

@@ -1,0 +1,1 @@
+"""How long a prompt takes: operations, reads and copies of its ubatches."""
