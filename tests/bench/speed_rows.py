@@ -50,8 +50,8 @@ DDR5-5600, the last to be DDR5-5200 (the CPU's own rating)."""
 RATED_RAM_GB_PER_S = {"Core i9-9900T": "42.7", "Core i3-1315U (Framework 12)": "41.6"}
 """By CPU where nothing was printed of the RAM: what the CPU is rated for (Intel ARK: DDR4-2666, DDR5-5200),
 on two channels and in a laptop that has one slot. The other rigs that print nothing (GTX 1070, V620, gfx1030,
-RTX 5090, RTX 5070 Ti + 5060 Ti; boards with a CIX P1 or a Qualcomm QCS, a Xeon 8358) are left out: their boards
-take RAM of several speeds and widths."""
+RTX 5090, RTX 5070 Ti + 5060 Ti; boards with a CIX P1 or a Qualcomm QCS, a Xeon 8358) are left out: their
+boards take RAM of several speeds and widths."""
 _REPOSITORY = re.compile(r"https://github\.com/([^/]+/[^/]+)/blob/")
 _TEST = re.compile(r"(tg|pp)(\d+)?(?: @ d(\d+))?$")
 _LAYERS_OF_EXPERTS = re.compile(r"ot: experts of (\d+) layers on CPU|^(\d+)$")
