@@ -59,7 +59,7 @@ def _prompt_lines(judgement: Judgement, plan: SpeedPlan) -> Iterator[Text | str]
     from llmfit.tui.cli.render import table
     from llmfit.tui.speed_words import seconds_text, speed_text
 
-    rows = [["prompt", "prefill tok/s", "first token after", "then decode tok/s"]]
+    rows = [["prompt", "prefill tok/s", "first token", "decode tok/s"]]
     for tokens in shown_prompts(judgement):
         prefill = plan.estimate(0, tokens).prefill
         decode = plan.estimate(tokens).decode_tok_s

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Machine
@@ -19,6 +17,8 @@ from llmfit.advisor.recommend.remedies import find_remedies
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 from llmfit.advisor.speed.calibration.fit import Calibration
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import find_model
 from llmfit.tui.session import machine_from, recommendations_for

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 from textual.widgets import Static
 
 from llmfit.advisor.hardware import probe
 from llmfit.advisor.measurements.store import MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.speed.calibration.fit import Calibration
+from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+from llmfit.advisor.speed.calibration.measurement import Measurement, machine_key
 from llmfit.tui import llama_servers, model_disks
 from llmfit.tui.app import LlmfitApp
 from llmfit.tui.live_advice import LiveAdvice
@@ -150,9 +150,7 @@ def test_live_advice_reads_measurements_with_the_machine(here: MeasurementStore)
     again = {pick.key: pick for pick in advice.picks(machine, "general", None)}
     assert basis_of(again[first.key]) == "measured"
     found = [p for p in advice.search(machine, first.key, None) if isinstance(p, Pick) and p.key == first.key]
-    assert [basis_of(pick) for pick in found] == ["measured"] or found[0].judgement.model != (
-        first.judgement.model
-    )
+    assert {basis_of(pick) for pick in found} <= {"measured", "calibrated"} and found
     simulated = LiveAdvice({"gpu": ["RTX 3090"], "ram": "64GiB", "ram_bandwidth": "50"})
     bases = {basis_of(pick) for pick in simulated.picks(simulated.machine(), "general", None)}
     assert simulated.speeds() is None and bases == {"formula"}
