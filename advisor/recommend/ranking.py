@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
@@ -27,8 +28,10 @@ from llmfit.advisor.recommend.outlook import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.units import format_context
+
+if TYPE_CHECKING:
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 COMFORTABLE_TOK_S = 8.0
 """Slower than a person reads: proposed only where nothing faster fits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
@@ -29,9 +30,11 @@ from llmfit.advisor.recommend.ladders import (
     shorter_contexts,
 )
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.units import format_context, format_gib
+
+if TYPE_CHECKING:
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 ROUNDING_BITS = 0.5
 """File types whose base is closer to the model's bits per weight than this are not smaller in earnest."""

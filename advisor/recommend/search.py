@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
@@ -34,9 +35,11 @@ from llmfit.advisor.recommend.ladders import (
 )
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.warnings import find_warnings
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.estimate import plan_speed
 from llmfit.advisor.units import format_context, pad
+
+if TYPE_CHECKING:
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 Variants = Callable[[str], Model]
 """The same model in another file type."""

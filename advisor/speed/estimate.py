@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import exp
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.assignment import assign_layers
@@ -15,15 +16,6 @@ from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, Subject
-from llmfit.advisor.speed.calibration.fit import Calibration, apply
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
-from llmfit.advisor.speed.calibration.measurement import (
-    MeasuredSpeed,
-    Wanted,
-    machine_key,
-    planned_backend,
-    whole_model,
-)
 from llmfit.advisor.speed.decode.card import Card
 from llmfit.advisor.speed.decode.host import Host
 from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
@@ -32,6 +24,11 @@ from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill, prefill
 from llmfit.advisor.speed.reads import DecodeReads, decode_reads
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import StepTime
+
+if TYPE_CHECKING:  # most machines have measured nothing, and go without the modules for it
+    from llmfit.advisor.speed.calibration.fit import Calibration
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+    from llmfit.advisor.speed.calibration.measurement import MeasuredSpeed, Wanted
 
 FORMULA, CALIBRATED, MEASURED = "formula", "calibrated", "measured"
 DEVIATIONS_OF_80_PERCENT = 1.28
@@ -141,6 +138,8 @@ class SpeedPlan:
         factors, basis = prefill_range(self.prefill), FORMULA
         known = None if self.speeds is None else self.speeds.calibration
         if known is not None and known.concerns(raw, subject):
+            from llmfit.advisor.speed.calibration.fit import apply
+
             step = apply(raw, known, subject)
             factors, basis = _calibrated_factors(known, raw, subject), CALIBRATED
         bound = prompt_tokens / step.bound_s
@@ -235,6 +234,8 @@ def _factors(measured: MeasuredSpeed) -> tuple[float, float]:
 
 
 def _wanted(model: Model, machine: Machine, settings: LaunchSettings) -> Wanted:
+    from llmfit.advisor.speed.calibration.measurement import Wanted, machine_key, planned_backend, whole_model
+
     path = model.launch_args[1] if model.launch_args[:1] == ("-m",) and model.source == "gguf" else None
     return Wanted(
         machine_key=machine_key(machine),
