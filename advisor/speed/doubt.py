@@ -1,8 +1,8 @@
 """How sure a speed is: low and high as factors of the expected one, by what is known of its kind.
 
-Four of five measurements lie inside, for models that the constants were fitted without; for cards of a
-class that they were fitted without, the wider ones (tests/bench/speed_accuracy.py, tables "model left out"
-and "device left out").
+Four of five measurements lie inside where the constants were fitted without the model or without the card
+but with others of its class; without its class, inside the wider ones (tests/bench/speed_accuracy.py, tables
+"model left out" and "device left out").
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from llmfit.advisor.speed.reads import DecodeReads
 Range = tuple[float, float]
 
 DEEP_TOKENS = 9000
-ONE_CARD: Range = (0.79, 1.15)
-ONE_CARD_EXPERTS: Range = (0.79, 1.30)
-DEEP: Range = (0.79, 1.20)
-SEVERAL_CARDS: Range = (0.69, 1.38)
-NEW_CLASS: Range = (0.85, 1.10)
+ONE_CARD: Range = (0.75, 1.18)
+ONE_CARD_EXPERTS: Range = (0.84, 1.40)
+DEEP: Range = (0.74, 1.22)
+SEVERAL_CARDS: Range = (0.68, 1.40)
+NEW_CLASS: Range = (0.74, 1.10)
 """On top of the others, where nobody or one user alone measured a card of this class."""
 _PREFILL_WHY: Mapping[Placement, str] = {
     Placement.ONE_GPU: "one card of a class that was measured",

@@ -12,8 +12,8 @@ what leaves a card that nobody measured at the common value.
 from __future__ import annotations
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
@@ -35,6 +35,7 @@ from llmfit.advisor.speed.decode.constants import (
     CardFactor,
     DecodeConstants,
     class_of,
+    has_stacked_memory,
 )
 from llmfit.advisor.speed.reads import Role
 from tests.bench.decode_samples import DecodeSample, read_samples
@@ -62,14 +63,11 @@ CLASS_SPREAD = {"bandwidth": 0.15, "launch": 0.30}
 """What cards of one backend differ by; the cache's share differs by backend only."""
 INTEGRATED_SPREAD = 0.4
 """A GPU beside a CPU differs from a card more than cards from each other."""
-ONE_USER_FACTOR = 0.5
-"""Of the spread where one user alone measured a class: his rows must not decide it."""
-TOLD = {"class Pascal/cuda bandwidth": (log(0.55), 0.2)}
-"""What others tell of a class that one user measured: Pascal reaches about half of what later cards do."""
 OF_OTHERS = {
     "ollama": (0.08, 0.1),
     "lmstudio": (0.05, 0.1),
     "prompt timed": (0.03, 0.03),
+    "server": (0.05, 0.1),
     "windows": (0.04, 0.06),
 }
 """What a row's time is longer by, in the logarithm, for reasons that are no constants of llama.cpp."""
@@ -104,8 +102,7 @@ class DecodeFit:
         self._others = np.array([[_holds(name, sample) for name in OF_OTHERS] for sample in samples])
         self._bound = np.array([log(sample.bound_s) for sample in samples])
         self.measured = np.array([log(sample.measured_s) for sample in samples])
-        self.users = _users_by_class(samples)
-        priors = [_prior(name, self.users) for name in self.names]
+        priors = [_prior(name) for name in self.names]
         self._prior = np.array([value for value, _ in priors])
         self._precision = np.array([spread**-2 for _, spread in priors])
         self.possible = self.measured > self._bound - 0.03
@@ -152,6 +149,7 @@ class DecodeFit:
             **{name: value.get(name, start) for name, (start, _) in COMMON.items()},
             type_factor=MappingProxyType(types),
             by_backend=_factors("backend", value),
+            stacked_memory=_factors("memory", value).get("HBM", CardFactor()),
             by_class=_factors("class", value),
         )
 
@@ -191,6 +189,9 @@ def _parts(row: int, sample: DecodeSample) -> list[Part]:
         used += place.is_used
         peak, kind = float(gpu.bandwidth_bytes_per_s or 0), class_of(gpu)
         where = ((f"backend {gpu.backend} bandwidth", -1), (f"class {kind} bandwidth", -1))
+        launch = (("kernel_s", 1), (f"backend {gpu.backend} launch", 1), (f"class {kind} launch", 1))
+        if has_stacked_memory(gpu):
+            where, launch = (*where, ("memory HBM bandwidth", -1)), (*launch, ("memory HBM launch", 1))
         for read in place.weights:
             group = TYPE_GROUPS[read.type_name]
             powers = [("weights_share", -1), *where]
@@ -205,11 +206,6 @@ def _parts(row: int, sample: DecodeSample) -> list[Part]:
             if place.cache.is_latent:
                 powers.append(("latent_cache_factor", 1))
             parts.append(Part(row, cached / peak, tuple(powers)))
-        launch = (
-            ("kernel_s", 1),
-            (f"backend {gpu.backend} launch", 1),
-            (f"class {kind} launch", 1),
-        )
         parts.append(Part(row, place.n_kernels, launch))
     if used > 1:
         parts.append(Part(row, used - 1, (("hop_s", 1),)))
@@ -223,32 +219,22 @@ def _holds(name: str, sample: DecodeSample) -> float:
     )
 
 
-def _prior(name: str, users: Mapping[str, set[str]]) -> tuple[float, float]:
+def _prior(name: str) -> tuple[float, float]:
     """(mean, standard deviation) of the logarithm."""
     if name in COMMON:
         value, spread = COMMON[name]
         return log(value), spread
     if name in OF_OTHERS:
         return OF_OTHERS[name]
-    if name in TOLD:
-        return TOLD[name]
     kind, _, rest = name.partition(" ")
     if kind == "type":
         return 0.0, TYPE_SPREAD
     key, _, what = rest.rpartition(" ")
-    if kind == "backend":
+    if kind in ("backend", "memory"):
         return 0.0, BACKEND_SPREAD[what]
     if key.startswith(INTEGRATED):
         return 0.0, INTEGRATED_SPREAD
-    return 0.0, CLASS_SPREAD[what] * (ONE_USER_FACTOR if len(users[key]) == 1 else 1.0)
-
-
-def _users_by_class(samples: Sequence[DecodeSample]) -> Mapping[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for sample in samples:
-        for gpu in sample.gpus:
-            found[class_of(gpu)].add(sample.row.user)
-    return found
+    return 0.0, CLASS_SPREAD[what]
 
 
 def _factors(kind: str, value: dict[str, float]) -> MappingProxyType[str, CardFactor]:
@@ -277,6 +263,7 @@ def main() -> None:
     print(f"{(~fit.possible).sum()} more are above what bandwidth allows")
     for name in COMMON:
         print(f"    {name}={getattr(found, name):.4g},")
+    print(f"    stacked_memory={_text(found.stacked_memory)},")
     for name in ("type_factor", "by_backend", "by_class"):
         print(f"    {name}:")
         for key, one in sorted(getattr(found, name).items()):

@@ -52,6 +52,8 @@ RATED_RAM_GB_PER_S = {"Core i9-9900T": "42.7", "Core i3-1315U (Framework 12)": "
 on two channels and in a laptop that has one slot. The other rigs that print nothing (GTX 1070, V620, gfx1030,
 RTX 5090, RTX 5070 Ti + 5060 Ti; boards with a CIX P1 or a Qualcomm QCS, a Xeon 8358) are left out: their
 boards take RAM of several speeds and widths."""
+BACKEND_TOLD = {"community:1785427599": "vulkan"}
+"""By submission, where the table is silent and the submission says it (its pull request: GGML_VULKAN=ON)."""
 _REPOSITORY = re.compile(r"https://github\.com/([^/]+/[^/]+)/blob/")
 _TEST = re.compile(r"(tg|pp)(\d+)?(?: @ d(\d+))?$")
 _LAYERS_OF_EXPERTS = re.compile(r"ot: experts of (\d+) layers on CPU|^(\d+)$")
@@ -157,7 +159,9 @@ def _measured_machine(fields: Mapping[str, str]) -> Machine:
         return cpu_machine(ram, os, fields["cpu"])
     count = int(float(fields["gpu_count"] or 1))
     names = (fields["gpu_name"],) * count
-    return gpu_machine(names, fields["gpu_bw"], fields["backend"], ram, os, fields["cpu"])
+    submission = ":".join(fields["source_id"].split(":")[:2])
+    backend = fields["backend"] or BACKEND_TOLD.get(submission, "")
+    return gpu_machine(names, fields["gpu_bw"], backend, ram, os, fields["cpu"])
 
 
 def _measured_settings(fields: Mapping[str, str], machine: Machine, model: Model) -> LaunchSettings:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from llmfit.advisor.hardware.machine import Gpu
-from llmfit.advisor.speed.decode.constants import DECODE, CardFactor, DecodeConstants, class_of
+from llmfit.advisor.speed.decode.constants import (
+    DECODE,
+    CardFactor,
+    DecodeConstants,
+    class_of,
+    has_stacked_memory,
+)
 
 _LIKE_THE_REST = CardFactor()
 
@@ -29,13 +36,15 @@ class Card:
         peak = float(gpu.bandwidth_bytes_per_s)
         backend = constants.by_backend.get(gpu.backend, _LIKE_THE_REST)
         kind = constants.by_class.get(class_of(gpu), _LIKE_THE_REST)
-        weights_share = constants.weights_share * backend.bandwidth_factor * kind.bandwidth_factor
-        cache_share = constants.cache_share * backend.cache_factor * kind.cache_factor
+        memory = constants.stacked_memory if has_stacked_memory(gpu) else _LIKE_THE_REST
+        factors = (backend, memory, kind)
+        weights_share = constants.weights_share * prod(one.bandwidth_factor for one in factors)
+        cache_share = constants.cache_share * prod(one.cache_factor for one in factors)
         return Card(
             label=f"GPU {gpu.index}",
             backend=gpu.backend,
             peak_bytes_per_s=peak,
             weights_bytes_per_s=peak * weights_share,
             cache_bytes_per_s=peak * cache_share,
-            kernel_s=constants.kernel_s * backend.launch_factor * kind.launch_factor,
+            kernel_s=constants.kernel_s * prod(one.launch_factor for one in factors),
         )

@@ -1,9 +1,9 @@
 """What GPUs reach of their peak while decoding: one place for every constant, each with its evidence.
 
-Fitted by ``tests/bench/fit_decode.py`` on the rows of tests/data/speed_*.csv.gz that lie wholly on GPUs:
-1,119 of 52 devices, 89 models and 132 users. Devices with many rows count less a row; every factor of a
-backend or class is held near 1, so that no single user's rows decide it, and a class that nobody measured is
-1. What leaving out the model, the device or the user of a row costs: ``tests/bench/speed_accuracy.py``.
+Fitted by ``tests/bench/fit_decode.py`` on the rows of tests/data (speed.md there) that lie wholly on GPUs:
+1,341 of 86 devices, 95 models and 164 users. Devices with many rows count less a row; every factor of a
+backend or class is held near 1, and a class that nobody measured is 1. What leaving out the model, the device
+or the user of a row costs: ``tests/bench/speed_accuracy.py``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class DecodeConstants:
     type_factor: Mapping[str, float] = field(hash=False)
     """Share of the bandwidth by tensor type relative to Q4_K: unpacking costs, long rows gain."""
     by_backend: Mapping[str, CardFactor] = field(hash=False)
+    stacked_memory: CardFactor
+    """On top of the backend's for cards with HBM: more bandwidth than their slow units ask for."""
     by_class: Mapping[str, CardFactor] = field(hash=False)
-    """On top of the backend's; see ``class_of``. No entry: 1."""
+    """On top of these; see ``class_of``. No entry: 1."""
 
 
 TYPE_GROUPS: Mapping[str, str] = MappingProxyType(
@@ -69,65 +71,96 @@ TYPE_GROUPS: Mapping[str, str] = MappingProxyType(
 """Tensor types that are unpacked alike share one factor, named after the most usual of them."""
 
 DECODE = DecodeConstants(
-    weights_share=0.776,
-    cache_share=0.747,
-    latent_cache_factor=2.02,
-    kernel_s=3.54e-6,
-    step_s=113e-6,
-    hop_s=109e-6,
-    bf16_experts_factor=3.2,
+    weights_share=0.722,
+    cache_share=0.721,
+    latent_cache_factor=1.96,
+    kernel_s=4.54e-6,
+    step_s=97e-6,
+    hop_s=103e-6,
+    bf16_experts_factor=3.5,
     type_factor=MappingProxyType(
         {
-            "F16": 1.12,
-            "Q8_0": 1.14,
-            "Q6_K": 1.09,
-            "Q5_K": 1.065,
-            "Q4_0": 1.09,
-            "Q3_K": 0.75,
-            "IQ3_S": 0.81,
+            "F16": 1.1,
+            "Q8_0": 1.13,
+            "Q6_K": 1.06,
+            "Q5_K": 1.05,
+            "Q4_0": 1.08,
+            "Q3_K": 0.7,
+            "IQ3_S": 0.8,
             "IQ1_S": 0.82,
         }
     ),
     by_backend=MappingProxyType(
         {
-            "cuda": CardFactor(0.965, 0.70, 0.99),
-            "metal": CardFactor(1.05, 1.33, 0.91),
-            "rocm": CardFactor(1.03, 1.42, 1.16),
-            "vulkan": CardFactor(0.925, 0.85, 0.96),
+            "cuda": CardFactor(0.96, 0.61, 0.99),
+            "metal": CardFactor(1.08, 1.1, 0.89),
+            "rocm": CardFactor(1.04, 1.22, 1.19),
+            "sycl": CardFactor(0.96, 2.14),
+            "vulkan": CardFactor(0.87, 0.69, 0.93),
         }
     ),
+    stacked_memory=CardFactor(0.61, 1.25),
     by_class=MappingProxyType(
         {
-            "Ada Lovelace/cuda": CardFactor(1.17, 0.83),  # 115 rows, 4 devices, 6 users
-            "Ampere/cuda": CardFactor(0.90, 0.71),  # 127 rows, 7 devices, 16 users
-            "Apple/metal": CardFactor(1.03, 1.175),  # 77 rows, 10 devices, 32 users
-            "Blackwell 2.0 unified/cuda": CardFactor(1.01, 0.70),  # 108 rows, 1 device, 6 users
-            "Blackwell 2.0/cuda": CardFactor(1.03, 0.70),  # 77 rows, 9 devices, 23 users
-            "Pascal/cuda": CardFactor(0.495, 1.125),  # 43 rows, 1 device, 1 user, and "about half" by others
-            "RDNA 2.0/rocm": CardFactor(1.19, 0.805),  # 4 rows, 2 devices, 3 users
-            "RDNA 3.0/rocm": CardFactor(0.96, 1.035),  # 39 rows, 2 devices, 9 users
-            "RDNA 3.0/vulkan": CardFactor(1.18, 1.015),  # 21 rows, 3 devices, 4 users
-            "RDNA 3.5/rocm": CardFactor(0.94, 0.85),  # 191 rows, 1 device, 4 users
-            "RDNA 3.5/vulkan": CardFactor(1.09, 0.905),  # 142 rows, 1 device, 4 users
-            "RDNA 4.0/rocm": CardFactor(1.08, 0.965),  # 91 rows, 3 devices, 4 users
-            "RDNA 4.0/vulkan": CardFactor(0.995, 1.59),  # 48 rows, 2 devices, 2 users
-            "Turing/cuda": CardFactor(0.945, 1.78),  # 8 rows, 5 devices, 7 users
-            "integrated/vulkan": CardFactor(0.46, 1.165),  # 19 rows, 2 devices, 19 users
-            # Of one user alone, and therefore held nearer to 1:
-            "Ada Lovelace/vulkan": CardFactor(1.075, 0.97),  # 3 rows
-            "Ampere/vulkan": CardFactor(1.05, 0.82),  # 2 rows
-            "GCN 4.0/rocm": CardFactor(0.97, 1.155),  # 1 row
-            "GCN 4.0/vulkan": CardFactor(0.91, 1.035),  # 2 rows
-            "Turing/vulkan": CardFactor(0.945, 1.06),  # 1 row
-            "Xe2-HPG (BMG-G31)/vulkan": CardFactor(0.985, 0.995),  # 3 rows
+            "Ada Lovelace/cuda": CardFactor(1.26, 0.68),  # 136 rows, 8 devices, 9 users
+            "Ada Lovelace/vulkan": CardFactor(1.3, 0.73),  # 4 rows, 2 devices, 2 users
+            "Ampere HBM/cuda": CardFactor(1.17, 1.01),  # 21 rows, 3 devices, 2 users
+            "Ampere/cuda": CardFactor(0.98, 0.63),  # 127 rows, 7 devices, 16 users
+            "Ampere/vulkan": CardFactor(1.1, 0.62),  # 11 rows, 2 devices, 2 users
+            "Apple/metal": CardFactor(1.04, 1.06),  # 97 rows, 11 devices, 34 users
+            "Blackwell 2.0/cuda": CardFactor(1.1, 0.6),  # 186 rows, 11 devices, 30 users
+            "CDNA 3.0/rocm": CardFactor(1.02, 0.93),  # 5 rows, 2 devices, 2 users
+            "GCN 5.1/rocm": CardFactor(1.05, 0.92),  # 14 rows, 3 devices, 3 users
+            "Pascal/cuda": CardFactor(0.87, 1.78),  # 20 rows, 2 devices, 4 users
+            "RDNA 2.0/rocm": CardFactor(1.01, 0.86),  # 11 rows, 4 devices, 7 users
+            "RDNA 3.0/rocm": CardFactor(0.97, 0.97),  # 46 rows, 5 devices, 13 users
+            "RDNA 3.0/vulkan": CardFactor(1.31, 0.98),  # 22 rows, 4 devices, 5 users
+            "RDNA 3.5/rocm": CardFactor(1.01, 0.77),  # 191 rows, 1 device, 4 users
+            "RDNA 3.5/vulkan": CardFactor(1.25, 0.85),  # 142 rows, 1 device, 4 users
+            "RDNA 4.0/rocm": CardFactor(1.18, 0.87),  # 95 rows, 3 devices, 5 users
+            "RDNA 4.0/vulkan": CardFactor(1.19, 1.12),  # 58 rows, 3 devices, 5 users
+            "Turing/cuda": CardFactor(0.92, 1.37),  # 13 rows, 5 devices, 8 users
+            "Turing/vulkan": CardFactor(0.93, 0.83),  # 2 rows, 2 devices, 2 users
+            "Xe-HPG/sycl": CardFactor(0.94, 2.19),  # 4 rows, 2 devices, 3 users
+            "Xe2-HPG (BMG-G31)/sycl": CardFactor(1.05, 0.9),  # 4 rows, 1 device, 2 users
+            "Xe2-HPG/sycl": CardFactor(0.99, 0.78),  # 4 rows, 2 devices, 2 users
+            "integrated/vulkan": CardFactor(0.51, 1.13),  # 19 rows, 2 devices, 19 users
+            # Of one user alone: as doubtful as a class that nobody measured.
+            "Blackwell 2.0/vulkan": CardFactor(1.05, 0.91),  # 2 rows, 1 device
+            "Blackwell Ultra HBM/cuda": CardFactor(0.91, 0.91),  # 10 rows, 1 device
+            "GCN 4.0/rocm": CardFactor(0.91, 2.04),  # 1 row, 1 device
+            "GCN 4.0/vulkan": CardFactor(0.86, 1.05),  # 2 rows, 1 device
+            "GCN 5.1/vulkan": CardFactor(0.78, 1.11),  # 1 row, 1 device
+            "Hopper HBM/cuda": CardFactor(0.98, 0.79),  # 30 rows, 3 devices
+            "Pascal HBM/cuda": CardFactor(0.7, 1.83),  # 6 rows, 1 device
+            "Pascal/vulkan": CardFactor(0.65, 1.84),  # 43 rows, 1 device
+            "RDNA 1.0/rocm": CardFactor(0.9, 1.14),  # 1 row, 1 device
+            "RDNA 1.0/vulkan": CardFactor(0.94, 1.04),  # 2 rows, 1 device
+            "Volta HBM/cuda": CardFactor(1.23, 0.91),  # 10 rows, 1 device
+            "Xe-HPG/vulkan": CardFactor(0.89, 1.2),  # 1 row, 1 device
+            "Xe2-HPG (BMG-G31)/vulkan": CardFactor(1.05, 0.9),  # 3 rows, 1 device
         }
     ),
 )
 """Relative to an imaginary backend between all: nothing of it is 1 by definition."""
 
 ONE_USER_CLASSES = frozenset(
-    ("Ada Lovelace/vulkan", "Ampere/vulkan", "GCN 4.0/rocm", "GCN 4.0/vulkan", "Turing/vulkan")
-) | {"Xe2-HPG (BMG-G31)/vulkan"}
+    (
+        "Blackwell 2.0/vulkan",
+        "Blackwell Ultra HBM/cuda",
+        "GCN 4.0/rocm",
+        "GCN 4.0/vulkan",
+        "GCN 5.1/vulkan",
+        "Hopper HBM/cuda",
+        "Pascal HBM/cuda",
+        "Pascal/vulkan",
+        "RDNA 1.0/rocm",
+        "RDNA 1.0/vulkan",
+        "Volta HBM/cuda",
+        "Xe-HPG/vulkan",
+        "Xe2-HPG (BMG-G31)/vulkan",
+    )
+)
 """Classes that one user alone measured: as doubtful as one that nobody did."""
 
 INTEGRATED = "integrated"
@@ -135,14 +168,30 @@ INTEGRATED_BYTES_PER_S = 150e9
 """Two channels of today's RAM reach less; a Strix Halo and an Apple chip have more of them."""
 
 
+_HBM_CAPABILITIES = frozenset(("6.0", "7.0", "8.0", "9.0", "10.0", "10.3"))
+"""Compute capabilities of NVIDIA's chips with HBM: P100, V100, A100, H100, B200, B300 and their kin."""
+_HBM_ARCHITECTURES = ("CDNA", "GCN 5")
+
+
+def has_stacked_memory(gpu: Gpu) -> bool:
+    """Whether its memory is HBM: NVIDIA's computing cards, AMD's Instinct and Vega."""
+    if gpu.vendor == "nvidia":
+        return gpu.compute_capability in _HBM_CAPABILITIES
+    return not gpu.unified_memory and (gpu.architecture or "").startswith(_HBM_ARCHITECTURES)
+
+
 def class_of(gpu: Gpu) -> str:
     """The class of a card: its architecture and backend. Apple's chips are one class, so are GPUs that share
-    the two channels of a PC's RAM with the CPU; NVIDIA's with unified memory are none with its cards."""
+    the two channels of a PC's RAM with the CPU; NVIDIA's chips with HBM are none with its cards."""
     if gpu.vendor == "apple":
         return "Apple/metal"
     kind = gpu.architecture or "unknown"
-    if gpu.unified_memory and gpu.vendor == "nvidia":
-        kind += " unified"
-    elif gpu.unified_memory and (gpu.bandwidth_bytes_per_s or 0) < INTEGRATED_BYTES_PER_S:
+    if (
+        gpu.unified_memory
+        and gpu.vendor != "nvidia"
+        and (gpu.bandwidth_bytes_per_s or 0) < INTEGRATED_BYTES_PER_S
+    ):
         kind = INTEGRATED
+    elif gpu.vendor == "nvidia" and has_stacked_memory(gpu):
+        kind += " HBM"
     return f"{kind}/{gpu.backend}"
