@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from math import exp
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -94,6 +95,7 @@ def _slopes(samples: Sequence[DecodeSample]) -> None:
         key = (row.device, sample.gpus[0].backend, row.model.id, row.model.quantization, row.user)
         runs[key][row.depth_tokens] = sample
     print("\nms a token longer for each 1,000 tokens of depth: estimated, measured, their ratio")
+    ratios = []
     for key, by_depth in sorted(runs.items()):
         shallow, deep = by_depth[min(by_depth)], by_depth[max(by_depth)]
         thousands = (deep.row.depth_tokens - shallow.row.depth_tokens) / 1000
@@ -102,6 +104,9 @@ def _slopes(samples: Sequence[DecodeSample]) -> None:
             measured = (deep.measured_s - shallow.measured_s) * 1e3 / thousands
             ratio = estimated / measured if measured > 0 else float("inf")
             print(f"{estimated:7.3f} {measured:7.3f} {ratio:5.2f}  {', '.join(key[:4])}")
+            ratios.append(ratio)
+    errors = [abs(ratio - 1) for ratio in ratios]
+    print(f"{len(ratios)} slopes: median error {median(errors):.1%}, median ratio {median(ratios):.2f}")
 
 
 if __name__ == "__main__":
