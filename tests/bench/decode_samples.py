@@ -41,10 +41,11 @@ class DecodeSample:
 
 def read_samples(left_out: Counter[str]) -> list[DecodeSample]:
     """Every decode row that lies wholly on GPUs."""
-    return [_sample(row) for row in read_rows(left_out) if row.on_gpus]
+    return [sample_of(row) for row in read_rows(left_out) if row.on_gpus]
 
 
-def _sample(row: SpeedRow) -> DecodeSample:
+def sample_of(row: SpeedRow) -> DecodeSample:
+    """A row on GPUs, laid out."""
     gpus = tuple(gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index)
     usable = [gpu.usable_bytes for gpu in gpus]
     assignment = assign_layers(row.model.shape, row.settings, usable, row.weights)

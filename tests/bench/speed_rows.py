@@ -98,9 +98,14 @@ def read_rows(left_out: Counter[str], kind: str = "decode") -> Iterator[SpeedRow
             for fields in csv.DictReader(file):
                 yield from _usable(read, fields, kind, left_out)
     if kind == "decode":
-        with (DATA / "decode_developers.csv").open(encoding="utf-8", newline="") as plain:
-            for fields in csv.DictReader(plain):
-                yield from _usable(_developers, fields, kind, left_out)
+        yield from read_developers(left_out)
+
+
+def read_developers(left_out: Counter[str]) -> Iterator[SpeedRow]:
+    """Decode rows of tables in llama.cpp's pull requests and of people with uncommon cards."""
+    with (DATA / "decode_developers.csv").open(encoding="utf-8", newline="") as plain:
+        for fields in csv.DictReader(plain):
+            yield from _usable(_developers, fields, "decode", left_out)
 
 
 def _usable(
