@@ -72,14 +72,16 @@ class PrefillPlan:
         times = [stage.total.time_s(chunks, self.window_tokens) for stage in stages]
         floors = [stage.floor.time_s(chunks) for stage in stages]
         if self.overlap_share and prompt_tokens > self.ubatch_tokens:
-            return max(*floors, sum(times) * self._kept(times, prompt_tokens))
+            return max(*floors, sum(times) * self._kept(times, depth_tokens))
         return max(sum(floors), sum(times))
 
-    def _kept(self, times: Sequence[float], prompt_tokens: int) -> float:
+    def _kept(self, times: Sequence[float], depth_tokens: int) -> float:
         """The part of the stages' times that a pipeline does not hide: while a GPU works on one ubatch, the
         one before it works on the next. Only the slowest counts, but for the first ubatch on its way."""
-        hidden = self.overlap_share * (1 - self.ubatch_tokens / prompt_tokens)
-        return 1 - hidden * (1 - max(times) / sum(times))
+        first = chunks_of(self.ubatch_tokens, depth_tokens, self.ubatch_tokens, self.expert_share)
+        way = [stage.total.time_s(first, self.window_tokens) for stage in self.stages]
+        waiting_s = (sum(times) - max(times)) - (sum(way) - max(way))
+        return 1 - self.overlap_share * waiting_s / sum(times)
 
     def _with_ram(self, copied: Stage, chunks: Chunks) -> tuple[list[Term], float]:
         """The weights in RAM: copied for every ubatch, but for a last one that is too small. There what takes
@@ -99,7 +101,7 @@ class PrefillPlan:
     def _overlapped(self, chunks: Chunks) -> StepTime:
         each = [_summed((stage,), chunks, self.window_tokens) for stage in self.stages]
         times = [sum(term.time_s for term in terms) for terms, _ in each]
-        kept = self._kept(times, chunks.prompt_tokens)
+        kept = self._kept(times, chunks.depth_tokens)
         terms = tuple(term.scaled(kept) for terms, _ in each for term in terms)
         return StepTime(terms, max(bound_s for _, bound_s in each))
 

@@ -115,6 +115,22 @@ def test_one_more_token_never_takes_less_time(ubatch: int, n: int) -> None:
         assert slower(this.prompt(n + 1).total_s, this.prompt(n).total_s)
 
 
+@pytest.mark.parametrize("name", [DENSE, MOE, "gemma-3-27b-it"])
+@pytest.mark.parametrize("ubatch", [16, 64, 512])
+@given(n=st.integers(1, 3000), depth=st.sampled_from([0, 100_000]))
+@settings(max_examples=25, deadline=None)
+def test_a_pipeline_of_gpus_never_makes_a_longer_prompt_quicker(
+    name: str, ubatch: int, n: int, depth: int
+) -> None:
+    """Where reading the weights takes most of a ubatch, its last token costs next to nothing."""
+    card = replace(CARD, bandwidth_bytes_per_s=200 * GB, fp16_flops=200 * 10**12)
+    this = plan(name, replace(SETTINGS, devices=(0, 1), ubatch=ubatch), card, replace(card, index=1))
+    assert this.overlap_share > 0
+    step = this.prompt(n, depth)
+    assert slower(this.prompt(n + 1, depth).total_s, step.total_s)
+    assert this.prompt_s(n, depth) == pytest.approx(step.total_s)
+
+
 @given(low=st.integers(1, 900), more=st.integers(1, 900), n=PROMPTS)
 @settings(max_examples=40, deadline=None)
 def test_more_flops_are_never_slower(low: int, more: int, n: int) -> None:
