@@ -28,9 +28,8 @@ from llmfit.advisor.speed.prefill.stages import Cost
 from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role
 from llmfit.advisor.speed.terms import StepTime, Term
 
-ROLES = {role.value: role for role in Role}
-"""By what the terms of a plain step are called (decode.py, host.py)."""
 CACHE, KERNELS, SAMPLING = "KV cache", "kernels", "step"
+"""What the terms of a plain step are called (decode/plan.py); those of weights by their Role."""
 
 
 class Tokens(Enum):
@@ -111,18 +110,21 @@ class BatchPlan:
         if growth is not None:
             touched = self.touched(n_tokens)
             read = touched if growth.is_expert else 1.0
-            return _scaled(term, growth.factor(n_tokens, touched), read)
+            return scaled_work(term, growth.factor(n_tokens, touched), read)
         if term.what == KERNELS:
-            return _scaled(term, self.kernels_factor.get(term.where, 1.0), 1.0)
+            return scaled_work(term, self.kernels_factor.get(term.where, 1.0), 1.0)
         if term.what == CACHE:
             reads = 1 if tokens is Tokens.DRAFTED else n_tokens
             looks = n_tokens * (n_tokens if tokens is Tokens.UNIFIED else 1)
-            work_s = looks * self._attention_s(term.where, depth_tokens)
-            return _scaled(term, max(float(reads), work_s / term.time_s), reads)
-        return _scaled(term, n_tokens, n_tokens) if term.what == SAMPLING else term
+            work_s = looks * min(term.time_s, self._attention_s(term.where, depth_tokens))
+            return scaled_work(term, max(float(reads), work_s / term.time_s), reads)
+        return scaled_work(term, n_tokens, n_tokens) if term.what == SAMPLING else term
 
     def _attention_s(self, where: str, depth_tokens: int) -> float:
-        """Multiplying one token with all cached ones; on the CPU reading them means it already."""
+        """Multiplying one token with all cached ones, at the rates of prompts.
+
+        On the CPU reading them means it already.
+        """
         cost = self.attention.get(where)
         if cost is None:
             return 0.0
@@ -130,7 +132,7 @@ class BatchPlan:
         return cost.cell_s * depth_tokens + cost.window_cell_s * window_tokens
 
 
-def _scaled(term: Term, time_factor: float, amount_factor: float) -> Term:
+def scaled_work(term: Term, time_factor: float, amount_factor: float) -> Term:
     """``amount_factor`` times the work in ``time_factor`` times the time."""
     slower = term.scaled(time_factor)
     if slower.amount is None or slower.rate_per_s is None:
@@ -201,7 +203,7 @@ def _gpu_growth(
 def _host_growth(place: PlaceReads, role: Role, host: Host) -> Growth:
     """On the CPU each token is multiplied on its own; the matrices are read once.
 
-    From 32 tokens on llama.cpp copies matrices in RAM to the first GPU (prefill.py): not modelled here.
+    From 32 tokens on llama.cpp copies matrices in RAM to the first GPU (prefill/plan.py): not modelled here.
     """
     time_s = working_s = 0.0
     for read in place.weights:

@@ -6,13 +6,13 @@ Apart from the plain figure of one stream, from which it starts: with one stream
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, hypot, log, log2
 
 from llmfit.advisor.memory.kv_cache import cache_geometry
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.shape import ModelShape
-from llmfit.advisor.speed.further.batch import BatchPlan, Tokens
+from llmfit.advisor.speed.further.batch import BatchPlan, Tokens, scaled_work
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import StepTime
 
@@ -129,7 +129,7 @@ def _step(
         return batches.step(one, n_streams, tokens, depth_tokens)
     n_full, rest = divmod(n_streams, ubatch_tokens)
     full = batches.step(one, ubatch_tokens, tokens, depth_tokens)
-    terms = [replace(term, time_s=term.time_s * n_full) for term in full.terms]
+    terms = [scaled_work(term, n_full, n_full) for term in full.terms]
     bound_s = full.bound_s * n_full
     if rest:
         last = batches.step(one, rest, tokens, depth_tokens)

@@ -137,6 +137,32 @@ def test_a_table_and_more_streams_than_a_ubatch() -> None:
     assert 2 * table[1].step.total_s < table[3].step.total_s < 3 * table[1].step.total_s
 
 
+def test_terms_of_several_steps_add_up_too() -> None:
+    plan, batches = laid_out(DENSE, "RTX 3090", replace(SETTINGS, gpu_layers=9))
+    asked, plain = replace(SETTINGS, ubatch=8), plan.estimate(0).decode_tok_s
+    found = concurrent_speed(batches, plan.decode.step(4000), plain, asked, 20, 4000)
+    for term in found.step.terms:
+        if term.amount is not None and term.rate_per_s is not None:
+            assert term.amount / term.rate_per_s == pytest.approx(term.time_s)
+
+
+@pytest.mark.parametrize("kind", [Tokens.STREAMS, Tokens.DRAFTED])
+def test_multiplying_one_token_takes_no_longer_than_the_plain_step_says(kind: Tokens) -> None:
+    """Where the rate of prompts makes attention (here latent, on a slow unit) dearer than decode takes."""
+    plan, batches = laid_out("DeepSeek-V2-Lite-Chat")
+    slow = replace(batches, attention={
+        where: replace(cost, cell_s=100 * cost.cell_s) for where, cost in batches.attention.items()
+    })  # fmt: skip
+    one = plan.decode.step(60_000)
+    cache_s = [
+        sum(term.time_s for term in slow.step(one, n, kind, 60_000).terms if term.what == "KV cache")
+        for n in (1, 2, 4)
+    ]
+    assert cache_s[0] < cache_s[1] <= 2 * cache_s[0] * (1 + 1e-9) and cache_s[2] <= 2 * cache_s[1] * (
+        1 + 1e-9
+    )
+
+
 def test_the_pool() -> None:
     shape = model(DENSE).shape
     own = cache_pool(shape, replace(SETTINGS, context_tokens=40_000, parallel=4))
