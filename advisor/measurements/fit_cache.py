@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+from math import log
 from pathlib import Path
 
 from llmfit import __version__
@@ -18,7 +19,7 @@ from llmfit.advisor.folders import cache_folder
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.measurements.store import MeasurementStore
-from llmfit.advisor.speed.calibration.fit import Calibration
+from llmfit.advisor.speed.calibration.fit import MAX_FACTOR, MIN_FACTOR, Calibration
 from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.calibration.measurement import machine_key
 from llmfit.advisor.units import MIB
@@ -27,6 +28,8 @@ FILE_NAME = "calibrations.json"
 MAX_FILE_BYTES = 16 * MIB
 MAX_FITS = 8
 """Of different machines or states of one; the oldest go first."""
+MAX_FIGURE = 1e6
+"""No doubt and no count of a fit comes near it."""
 _FOLDERS = (
     "speed",
     "speed/calibration",
@@ -105,7 +108,7 @@ class FitCache:
         try:
             found = self._read().get(key)
             return None if found is None else _speeds(found)
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             return None
 
     def remember(self, key: str, speeds: MachineSpeeds) -> None:
@@ -147,7 +150,7 @@ def _document(speeds: MachineSpeeds) -> dict[str, object]:
 
 
 def _speeds(document: object) -> MachineSpeeds:
-    """Raises TypeError, ValueError, KeyError or AttributeError for what is no fit."""
+    """Raises TypeError, ValueError, KeyError, AttributeError or OverflowError for what is no fit."""
     if not isinstance(document, dict):
         raise TypeError("not an object")
     used = tuple(from_document(text) for text in document["used"])
@@ -166,4 +169,10 @@ def _speeds(document: object) -> MachineSpeeds:
     rows = [len(row) for row in calibration.covariance]
     if len(calibration.log_factors) != size or rows != [size] * size or len(calibration.residual_shares) != 3:
         raise ValueError("of different lengths")
+    if not all(log(MIN_FACTOR) <= one <= log(MAX_FACTOR) for one in calibration.log_factors):
+        raise ValueError("factors that no fit gives")
+    shares = (*calibration.residual_shares, calibration.n_effective, calibration.n_used)
+    variances = [abs(one) for row in calibration.covariance for one in row]
+    if not all(0 <= one <= MAX_FIGURE for one in (*shares, *variances)):
+        raise ValueError("doubts that no fit gives")
     return MachineSpeeds(calibration, used)

@@ -161,6 +161,25 @@ def test_figures_of_different_length_are_no_fit(
     assert FitCache(path).find("key") is None
 
 
+@pytest.mark.parametrize("field", ["log_factors", "residual_shares", "n_effective", "covariance", "n_used"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, 1e300, "x", None])
+def test_figures_that_no_fit_gives_are_no_fit(
+    tmp_path: Path, fitted: tuple[MeasurementStore, MachineSpeeds], field: str, value: object
+) -> None:
+    path = tmp_path / "c.json"
+    FitCache(path).remember("key", fitted[1])
+    document = json.loads(path.read_text())
+    told = document["key"]["calibration"]
+    if field in ("n_effective", "n_used"):
+        told[field] = value
+    elif field == "covariance":
+        told[field][0][0] = value
+    else:
+        told[field][0] = value
+    path.write_text(json.dumps(document))
+    assert FitCache(path).find("key") is None
+
+
 def test_a_cache_stays_small_and_may_be_impossible(
     tmp_path: Path, fitted: tuple[MeasurementStore, MachineSpeeds]
 ) -> None:
