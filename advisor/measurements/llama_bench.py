@@ -23,6 +23,7 @@ MAX_ROWS = 10_000
 MAX_PATH_CHARACTERS = 4096
 MAX_WHOLE = 2**50
 """No count of the output is near it."""
+MAX_DIGITS = 20
 _BACKENDS = {"MTL": "metal", "METAL": "metal", "HIP": "rocm"}
 """Names of llama.cpp's registered backends (GGML_METAL_NAME …) that differ from llmfit's."""
 _NO_GPU_BACKENDS = frozenset({"CPU", "BLAS"})
@@ -105,20 +106,27 @@ class KnownModel:
 def read_rows(text: str) -> Iterator[BenchRow]:
     """Every JSON object in the text, whatever stands between them: an array, lines, warnings of a driver.
 
-    An output that was cut off gives the rows before its end.
+    An output that was cut off gives the rows before its end. The text is passed once: no row is inside
+    another object, and nothing that llama-bench writes nests deeply.
     """
-    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    decoder = json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole)
     position, number = 0, 0
     while number < MAX_ROWS and (position := text.find("{", position)) >= 0:
         try:
-            found, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            position += 1
+            found, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            position = max(position + 1, error.pos)
             continue
-        position = end
+        except RecursionError:
+            return
         if "n_prompt" in found and "n_gen" in found:
             number += 1
             yield BenchRow(number, found)
+
+
+def _whole(digits: str) -> int | None:
+    """``None`` for what no count comes near, and Python would read slowly or not at all."""
+    return int(digits) if len(digits) <= MAX_DIGITS else None
 
 
 def measurement_of(row: BenchRow, model: KnownModel, machine: Machine) -> Measurement:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from math import isfinite
 from typing import Any
 
 from llmfit.advisor.memory.settings import LaunchSettings
@@ -15,6 +15,7 @@ from llmfit.advisor.speed.calibration.measurement import Measurement
 MAX_DOCUMENT_CHARACTERS = 65536
 MAX_TEXT_CHARACTERS = 4096
 MAX_WHOLE = 2**60
+MAX_REAL = sys.float_info.max
 SPEED_SETTINGS = (
     "context_tokens", "devices", "cache_type_k", "cache_type_v", "flash_attn", "batch", "ubatch", "parallel",
     "kv_unified", "swa_full", "gpu_layers", "n_cpu_moe", "tensor_split", "split_mode", "override_tensor",
@@ -77,6 +78,6 @@ def _one(name: str, kind: str, value: object) -> str | int | float | bool:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if kind == "int" and isinstance(value, int) and -1 <= value <= MAX_WHOLE:
             return value
-        if kind == "float" and isfinite(value) and value >= 0:
+        if kind == "float" and 0 <= value <= MAX_REAL:
             return float(value)
     raise ValueError(f"{name}: not what it should be")

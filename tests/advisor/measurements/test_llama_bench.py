@@ -77,6 +77,32 @@ def test_what_is_no_output_has_no_rows(text: str) -> None:
     assert list(read_rows(text)) == []
 
 
+def test_a_number_beyond_all_bounds_is_not_told() -> None:
+    endless = "1" + "0" * 400
+    for text in (endless, f"-{endless}", "1" + "0" * 5000):
+        rows = list(read_rows(JSON.replace('"avg_ts": 60321.623000', f'"avg_ts": {text}')))
+        assert len(rows) == 4
+        with pytest.raises(NotUnderstoodError, match="no speed"):
+            measurement_of(rows[0], TINY, EPYC)
+
+
+def test_hostile_text_is_passed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nests deeply, or breaks off deep inside, is not begun again at each of its brackets."""
+    begun = 0
+    plain = json.JSONDecoder.raw_decode
+
+    def counted(self: json.JSONDecoder, text: str, at: int = 0) -> tuple[object, int]:
+        nonlocal begun
+        begun += 1
+        return plain(self, text, at)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
+    assert list(read_rows('{"a":' * 100_000)) == []
+    assert list(read_rows('{"x":[' * 900 + '{"n":1},' * 5000)) == []
+    assert begun < 10
+    assert len(list(read_rows("{ggml: {" + JSON))) == 4
+
+
 def test_a_row_of_two_gpus() -> None:
     one = measurement_of(
         row(

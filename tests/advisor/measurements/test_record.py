@@ -72,6 +72,8 @@ GOOD: dict[str, Any] = json.loads(
         ("kind", "guess"),
         ("tok_s", "fast"),
         ("tok_s", -1.0),
+        ("tok_s", 10**400),
+        ("settings", {"context_tokens": 1, "tensor_split": [10**400]}),
         ("spread_share", []),
         ("other_load", "yes"),
         ("speculative", 1),
