@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,10 @@ from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import StepTime
 
 NO_BANDWIDTH = "the bandwidth of what it ran on is not known"
+LONG_NAME = 40
+"""Characters: most names of tensors are shorter."""
+MAX_WAYS = 1e5
+"""In which one pattern may match one name: some milliseconds for the names of a model."""
 
 
 @dataclass(slots=True)
@@ -36,6 +41,8 @@ class StepMaker:
         Raises LlmfitError for settings that are not modelled.
         """
         settings, depth = measurement.settings, measurement.depth_tokens
+        if not all(is_quick(rule) for rule in settings.override_tensor):
+            return "a pattern of its -ot could take forever to match"
         here = {gpu.index for gpu in self.machine.gpus}
         if not here.issuperset(settings.devices):
             return "on a GPU that is not here now"
@@ -62,3 +69,16 @@ class StepMaker:
         known = len(cards) == len(gpus)
         self._decode[key] = plan_decode(reads, cards, Host.of(machine)) if known else None
         self._prefill[key] = plan_prefill(model.shape, reads, gpus, machine, settings)
+
+
+def is_quick(pattern: str) -> bool:
+    """Whether Python matches a regular expression of somebody's file in no time: an upper bound of the ways,
+    without groups that repeat. A few patterns that would be quick are refused, too."""
+    if re.search(r"\)[*+{]", pattern):
+        return False
+    n_repeats, n_optional = sum(pattern.count(sign) for sign in "*+{"), pattern.count("?")
+    n_groups = max(1, pattern.count("("))
+    if max(n_repeats, n_optional, n_groups) > LONG_NAME:
+        return False
+    choices = (1 + pattern.count("|") / n_groups) ** n_groups
+    return LONG_NAME**n_repeats * 2.0**n_optional * choices <= MAX_WAYS
