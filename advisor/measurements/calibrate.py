@@ -8,7 +8,7 @@ from statistics import median
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
-from llmfit.advisor.speed.calibration.factors import PREFILL, Subject
+from llmfit.advisor.speed.calibration.factors import PREFILL, Subject, is_on_gpu
 from llmfit.advisor.speed.calibration.fit import Calibration, Observation, fit_calibration
 from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 from llmfit.advisor.speed.calibration.measurement import (
@@ -89,7 +89,7 @@ def _judged(kept: Kept, machine: Machine, key: str, step_of: StepOf) -> Judged:
         return Judged(kept, None, step)
     if not any(term.time_s > 0 for term in step.terms):
         return Judged(kept, None, "nothing of it is estimated")
-    on_cpu = any(not term.where.startswith("GPU") for term in step.terms)
+    on_cpu = any(not is_on_gpu(term.where) for term in step.terms)
     steps_per_s = 1 / step.bound_s if step.bound_s > 0 else None
     bound = steps_per_s and steps_per_s * (one.prompt_tokens if one.kind == PREFILL else 1)
     return Judged(kept, step, why_not_used(one, bound, usual_threads(machine) if on_cpu else None))

@@ -81,4 +81,5 @@ def is_quick(pattern: str) -> bool:
     if max(n_repeats, n_optional, n_groups) > LONG_NAME:
         return False
     choices = (1 + pattern.count("|") / n_groups) ** n_groups
-    return LONG_NAME**n_repeats * 2.0**n_optional * choices <= MAX_WAYS
+    n_ways: float = LONG_NAME**n_repeats * 2.0**n_optional * choices
+    return n_ways <= MAX_WAYS
