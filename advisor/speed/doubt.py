@@ -44,12 +44,12 @@ class Doubt:
 
 
 def decode_doubt(reads: DecodeReads, gpus: Sequence[Gpu], depth_tokens: int) -> Doubt:
-    """Of the expected decode speed; ``gpus`` are those of ``reads.gpus``."""
+    """Of the expected decode speed; ``gpus`` are those of ``reads.gpus``, of which those count that read."""
+    used = [gpu for place, gpu in zip(reads.gpus, gpus, strict=True) if place.is_used]
     if reads.host.is_used:
-        on_gpus = any(place.is_used for place in reads.gpus)
-        why = "a part is read from RAM, by CPUs that differ most" if on_gpus else "the CPU alone"
+        why = "a part is read from RAM, by CPUs that differ most" if used else "the CPU alone"
         return Doubt(host_range(reads), why)
-    if len(gpus) > 1:
+    if len(used) > 1:
         factors, why = SEVERAL_CARDS, "several cards"
     elif depth_tokens > DEEP_TOKENS:
         factors, why = DEEP, "one card, deep in the context"
@@ -57,7 +57,7 @@ def decode_doubt(reads: DecodeReads, gpus: Sequence[Gpu], depth_tokens: int) -> 
         factors, why = ONE_CARD_EXPERTS, "one card, a model with experts"
     else:
         factors, why = ONE_CARD, "one card, a model without experts"
-    if all(is_known(gpu) for gpu in gpus):
+    if all(is_known(gpu) for gpu in used):
         return Doubt(factors, f"{why}, of a class that several people measured")
     low, high = factors
     return Doubt((low * NEW_CLASS[0], high * NEW_CLASS[1]), f"{why}, of a class that hardly anybody measured")

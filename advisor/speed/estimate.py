@@ -112,7 +112,7 @@ class SpeedPlan:
             expected, factors = 1 / step.total_s, self._decode_factors(depth_tokens)
         return SpeedEstimate(
             decode_tok_s=SpeedRange.around(expected, factors, bound),
-            prefill=self._prefill(depth_tokens, prompt_tokens or max(1, self.settings.ubatch)),
+            prefill=self._prefill(depth_tokens, prompt_tokens),
             depth_tokens=depth_tokens,
             bound_tok_s=bound,
             limited_by=step.limited_by.value,
@@ -130,9 +130,10 @@ class SpeedPlan:
             return decode_range(self.reads, self.gpus, depth_tokens)
         return _calibrated_factors(self.calibration, self._step(depth_tokens, formula=True), self.subject)
 
-    def _prefill(self, depth_tokens: int, prompt_tokens: int) -> PrefillSpeed | None:
+    def _prefill(self, depth_tokens: int, asked_tokens: int | None) -> PrefillSpeed | None:
         if self.prefill is None:
             return None
+        prompt_tokens = asked_tokens or self.prefill.ubatch_tokens
         raw = step = self.prefill.prompt(prompt_tokens, depth_tokens)
         subject = replace(self.subject, kind=PREFILL)
         factors, basis = prefill_range(self.prefill), FORMULA

@@ -51,7 +51,7 @@ PRIORS = (
     Prior(K_QUANT, 0.050e-9, 0.2),
     Prior(IQ4, 0.065e-9, 0.2),
     Prior(I_QUANT, 0.115e-9, 0.2),
-    Prior("layer_s", 30e-6, 0.7),
+    Prior("operation_s", 1.6e-6, 0.7),
     Prior("crossing_s", 50e-6, 0.7),
 )
 """What is known without the rows: threads stream 60 to 75 % of the peak; what one core reads and what the

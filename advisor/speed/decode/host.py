@@ -114,12 +114,12 @@ def host_terms(reads: PlaceReads, host: Host, alone: bool) -> tuple[Term, ...]:
         if of_role:
             terms.append(_weights_term(role, of_role, host))
     crossings = 0 if alone else reads.n_expert_only_layers
-    for what, n, each_s in (
-        ("layers", reads.n_layers - crossings, host.constants.layer_s),
-        ("crossings", crossings, host.constants.crossing_s),
+    for what, n, each_s, unit in (
+        ("operations", reads.n_kernels, host.constants.operation_s, "operations"),
+        ("crossings", crossings, host.constants.crossing_s, "layers"),
     ):
         if n:
-            terms.append(Term(what, PLACE, Cause.LAUNCH, n * each_s, n, 1 / each_s, "layers"))
+            terms.append(Term(what, PLACE, Cause.LAUNCH, n * each_s, n, 1 / each_s, unit))
     return tuple(terms)
 
 

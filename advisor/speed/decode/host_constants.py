@@ -54,9 +54,9 @@ class HostConstants:
     One thread of the same EPYC, 2,048 tokens deep in f16: 0.47e-9 with flash attention, 0.09e-9 without. A
     Zen 4 rig without layers on its GPU (gemma-4-26B-A4B, llama-bench, 15.5 and 10.5 tok/s at 0 and 16,384
     tokens): 0.2e-9 to 0.4e-9, by whether 8 or 16 cores work. No other rows tell."""
-    layer_s: float = 32e-6
-    """A layer that the CPU works through: its threads wait for each other after every matrix."""
-    crossing_s: float = 42e-6
+    operation_s: float = 1.7e-6
+    """An operation of the graph that the CPU works through: its threads wait for each other after each."""
+    crossing_s: float = 45e-6
     """A layer of which only the experts are in RAM: activations go to the CPU and back."""
     remote_share: float = 0.3
     """What a further NUMA node adds of its RAM's bandwidth: without ``--numa`` the pages of a file lie on the

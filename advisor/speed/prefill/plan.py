@@ -149,8 +149,8 @@ def plan_prefill(
         if on_cpu is None:
             return None
         stages.append(on_cpu)
-    used = sum(place.is_used for place in reads.gpus)
-    piped = used > 1 and not in_ram and _may_pipeline(settings)
+    used = [card for place, card in zip(reads.gpus, cards, strict=True) if place.is_used]
+    piped = len(used) > 1 and not in_ram and _may_pipeline(settings)
     return PrefillPlan(
         stages=tuple(stage for stage in stages if stage.costs),
         copied=copied,
@@ -159,18 +159,18 @@ def plan_prefill(
         ubatch_tokens=ubatch_tokens,
         expert_share=shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0,
         overlap_share=constants.pipeline_share if piped else 0.0,
-        placement=_placement(cards, used, in_ram),
+        placement=_placement(used, in_ram),
     )
 
 
-def _placement(cards: Sequence[CardRates], n_used: int, in_ram: bool) -> Placement:
-    if not n_used:
+def _placement(used: Sequence[CardRates], in_ram: bool) -> Placement:
+    if not used:
         return Placement.CPU
     if in_ram:
         return Placement.OFFLOAD
-    if not all(card.is_known_class for card in cards):
+    if not all(card.is_known_class for card in used):
         return Placement.UNKNOWN_CARD
-    return Placement.SEVERAL_GPUS if n_used > 1 else Placement.ONE_GPU
+    return Placement.SEVERAL_GPUS if len(used) > 1 else Placement.ONE_GPU
 
 
 def _may_pipeline(settings: LaunchSettings) -> bool:

@@ -115,6 +115,25 @@ def test_more_bandwidth_is_never_slower(name: str, slow: int, more: int) -> None
         assert second >= first
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from((*MODELS, "Qwen3-0.6B", "Falcon-H1-0.5B-Instruct")),
+    fewer=st.integers(0, 80),
+    more=st.integers(1, 80),
+    depth=st.sampled_from((0, 20_000)),
+    ram=st.integers(20, 120),
+)
+def test_more_layers_or_experts_in_ram_are_never_faster(
+    name: str, fewer: int, more: int, depth: int, ram: int
+) -> None:
+    computer = machine(ram=ram * GB)
+    few, many = (expected(name, computer, depth, gpu_layers=n) for n in (fewer + 1, fewer + 1 + more))
+    assert few <= many * 1.000001
+    if model(name).shape.n_expert:
+        few, many = (expected(name, computer, depth, n_cpu_moe=n) for n in (fewer, fewer + more))
+        assert many <= few * 1.000001
+
+
 def test_layers_in_ram_are_slower() -> None:
     speeds = [expected("Llama-3.1-8B-Instruct", machine(), gpu_layers=n) for n in (999, 24, 16, 8)]
     assert speeds == sorted(speeds, reverse=True) and speeds[0] > 3 * speeds[-1]
@@ -299,7 +318,7 @@ def test_an_old_card_is_slower_than_its_bandwidth_says() -> None:
         assert speed is not None
         assert speed.decode_tok_s.high <= speed.bound_tok_s
         speeds.append(speed.decode_tok_s.expected)
-    assert 0.4 < speeds[0] / speeds[1] < 0.75
+    assert 0.6 < speeds[0] / speeds[1] < 0.9
 
 
 def test_a_measured_bandwidth_is_no_bound_where_the_peak_is_known() -> None:
@@ -310,3 +329,20 @@ def test_a_measured_bandwidth_is_no_bound_where_the_peak_is_known() -> None:
     assert first is not None and second is not None
     assert second.bound_tok_s == pytest.approx(first.bound_tok_s * 64 / 40)
     assert second.decode_tok_s.expected == first.decode_tok_s.expected
+
+
+def test_a_card_that_got_nothing_adds_no_doubt() -> None:
+    """``--tensor-split 1,0``: one card reads everything, and the other's class matters to nothing."""
+    card = simulate_machine(["RTX 3090"], "64GiB", None, None, lookup_gpu).gpus[0]
+    strange = replace(card, index=1, architecture="Nobody's", fp16_flops=None)
+    two = replace(machine(2), gpus=(card, strange))
+    alone = speed("Llama-3.1-8B-Instruct", replace(two, gpus=(card,)))
+    split = speed("Llama-3.1-8B-Instruct", two, tensor_split=(1.0, 0.0))
+    assert alone is not None and split is not None
+    assert split.decode_tok_s == alone.decode_tok_s
+    assert split.prefill_tok_s == alone.prefill_tok_s
+
+
+def test_an_open_prompt_is_one_micro_batch_as_llama_cpp_cuts_it() -> None:
+    found = speed("Llama-3.1-8B-Instruct", machine(), ubatch=2048, batch=128)
+    assert found is not None and found.prefill is not None and found.prefill.prompt_tokens == 128
