@@ -6,7 +6,7 @@ Each is a figure of its own: the plain decode speed is never mixed with them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.weights import WeightTable, weight_table
@@ -74,7 +74,7 @@ def speculation_of(judgement: Judgement) -> SpeculativeSpeed | None:
         return None
     return speculative_speed(
         _batches(judgement, plan),
-        draft,
+        replace(draft, token=plan.calibrated(draft.token), catch_up=plan.calibrated(draft.catch_up)),
         speed.step,
         speed.decode_tok_s,
         mtp_acceptance(model.shape.architecture),

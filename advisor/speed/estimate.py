@@ -100,6 +100,10 @@ class SpeedPlan:
         """The expected decode speed by formula and calibration alone, many times faster than ``estimate``."""
         return 1 / self.decode.total_s(depth_tokens, cache_type_k, cache_type_v)
 
+    def calibrated(self, plan: DecodePlan) -> DecodePlan:
+        """Another plan on the same devices (that of a draft), as this machine has been measured."""
+        return _calibrated(plan, self.calibration, self.subject)
+
     def estimate(self, depth_tokens: int, prompt_tokens: int | None = None) -> SpeedEstimate:
         """Everything about one depth; ``prompt_tokens`` are one ubatch where nobody says."""
         step = self._step(depth_tokens)
@@ -213,7 +217,7 @@ def plan_speed(
         cards=tuple(cards),
         host=host,
         formula=formula,
-        decode=formula if calibration is None else _calibrated(formula, calibration, subject),
+        decode=_calibrated(formula, calibration, subject),
         prefill=plan_prefill(model.shape, reads, gpus, machine, settings),
         calibration=calibration,
         speeds=speeds,
@@ -221,7 +225,9 @@ def plan_speed(
     )
 
 
-def _calibrated(plan: DecodePlan, calibration: Calibration, subject: Subject) -> DecodePlan:
+def _calibrated(plan: DecodePlan, calibration: Calibration | None, subject: Subject) -> DecodePlan:
+    if calibration is None:
+        return plan
     return plan.scaled(lambda term: calibration.factor_of(term, subject))
 
 
