@@ -150,14 +150,14 @@ def test_speculation_with_the_models_own_blocks() -> None:
 
 
 def test_a_calibration_slows_the_draft_as_it_slows_the_model() -> None:
-    """All of a card twice as slow gains as much by speculation."""
+    """All of a card twice as slow gains as much by speculation, but for the snapshots of its states."""
     asked = Request(spec_type="draft-mtp", context_tokens=16384)
     gains = []
     for speeds in (None, HALF_AS_FAST):
         found = speculation_of(judge(model("Qwen3.6-27B"), machine(), asked, speeds=speeds))
         assert found is not None
         gains.append(found.gain_factor[1])
-    assert gains[1] == pytest.approx(gains[0], rel=0.005)
+    assert gains[1] == pytest.approx(gains[0], rel=0.02)
 
 
 def test_a_tensor_split_is_told_or_refused_with_the_reason() -> None:
