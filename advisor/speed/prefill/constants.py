@@ -34,7 +34,7 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class PrefillConstants:
-    """Everything that is fitted. ``kernels`` by name of ``prefill_rates.kernels_of``, ``class_factor`` by
+    """Everything that is fitted. ``kernels`` by name of ``rates.kernels_of``, ``class_factor`` by
     (architecture, backend)."""
 
     kernels: Mapping[str, Kernels]
