@@ -200,6 +200,11 @@ class Machine:
     """The option that describes it (``--gpu``, ``--machine``): nobody looked at this computer for it, and
     nothing on this computer is about it. ``None``: it was probed here."""
 
+    def gpus_of(self, devices: Sequence[int]) -> tuple[Gpu, ...]:
+        """The GPUs with these indices, in that order; an index that none has is passed over."""
+        by_index = {gpu.index: gpu for gpu in self.gpus}
+        return tuple(by_index[index] for index in devices if index in by_index)
+
 
 SAME_SIZE = 0.12
 """Memory sizes that differ by no more than this share are one: drivers show up to 7 % less than the size sold

@@ -60,7 +60,7 @@ class StepMaker:
 
     def _plan(self, key: Hashable, model: Model, settings: LaunchSettings) -> None:
         machine = self.machine
-        gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+        gpus = machine.gpus_of(settings.devices)
         weights = weight_table(model.shape, model.tensors)
         assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
         reads = decode_reads(model.shape, model.tensors, weights, assignment)

@@ -67,7 +67,7 @@ def speculation_of(judgement: Judgement) -> SpeculativeSpeed | None:
     settings, model = judgement.settings, judgement.model
     if plan is None or speed is None or not settings.load_mtp:
         return None
-    gpus = [gpu for index in settings.devices for gpu in judgement.machine.gpus if gpu.index == index]
+    gpus = judgement.machine.gpus_of(settings.devices)
     assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], _weights(judgement))
     draft = plan_mtp(model.shape, model.tensors, assignment, plan.cards, plan.host)
     if draft is None:

@@ -196,7 +196,7 @@ def plan_speed(
     speeds: MachineSpeeds | None = None,
 ) -> SpeedPlan | None:
     """One placement, laid out; ``None`` and errors as ``estimate_speed``."""
-    gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+    gpus = machine.gpus_of(settings.devices)
     assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
     gpus = gpus[: assignment.n_devices]
     reads = decode_reads(model.shape, model.tensors, weights, assignment)

@@ -85,6 +85,8 @@ class PlaceReads:
     """Layers of which the routed experts are read here."""
     n_expert_only_layers: int
     """Layers of which nothing but routed experts is read here."""
+    n_cache_only_layers: int = 0
+    """Layers of which nothing but the KV cache lies here."""
     n_kernels: int = 0
     """Kernels that a token starts here: those of the layers that lie here, and of the head."""
 
@@ -132,6 +134,10 @@ def decode_reads(
         if read.tensor.layer >= 0:
             (expert if read.role is Role.EXPERT else dense)[place].add(read.tensor.layer)
     caches = _cache_reads(shape, assignment)
+    cached: list[set[int]] = [set() for _ in range(n_places)]
+    for layer in range(shape.n_layer):
+        if shape.has_attention(layer):
+            cached[assignment.cache_device[layer]].add(layer)
     kernels = _kernels(shape, weights, assignment)
     places = [
         PlaceReads(
@@ -140,6 +146,7 @@ def decode_reads(
             n_layers=len(dense[i] | expert[i]),
             n_expert_layers=len(expert[i]),
             n_expert_only_layers=len(expert[i] - dense[i]),
+            n_cache_only_layers=len(cached[i] - dense[i] - expert[i]),
             n_kernels=kernels[i],
         )
         for i in range(n_places)

@@ -59,7 +59,7 @@ class Score:
 def step_of(row: SpeedRow) -> StepTime | None:
     """What the formula says of a row, uncalibrated: one token, or the prompt that was timed."""
     shape, settings, machine = row.model.shape, row.settings, row.machine
-    gpus = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+    gpus = machine.gpus_of(settings.devices)
     assignment = assign_layers(shape, settings, [gpu.usable_bytes for gpu in gpus], row.weights)
     reads = decode_reads(shape, row.model.tensors, row.weights, assignment)
     gpus = gpus[: assignment.n_devices]

@@ -46,7 +46,7 @@ def read_samples(left_out: Counter[str]) -> list[DecodeSample]:
 
 def sample_of(row: SpeedRow) -> DecodeSample:
     """A row on GPUs, laid out."""
-    gpus = tuple(gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index)
+    gpus = row.machine.gpus_of(row.settings.devices)
     usable = [gpu.usable_bytes for gpu in gpus]
     assignment = assign_layers(row.model.shape, row.settings, usable, row.weights)
     reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)

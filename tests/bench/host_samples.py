@@ -38,7 +38,7 @@ class HostSample:
         host = Host.of(self.machine, constants)
         assert host is not None
         cpu_s = sum(term.time_s for term in host_terms(self.reads, host, self.alone))
-        cache_s = self.cache_bytes / cache_bytes_per_s(host, self.alone)
+        cache_s = self.cache_bytes / cache_bytes_per_s(host)
         return max(self.bound_s, self.cards_s + cpu_s + cache_s)
 
     def error(self, constants: HostConstants) -> float:
@@ -61,7 +61,7 @@ def read_samples(left_out: Counter[str]) -> list[HostSample]:
 
 def _sample(rows: list[SpeedRow]) -> HostSample | None:
     row = rows[0]
-    gpus = [gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index]
+    gpus = row.machine.gpus_of(row.settings.devices)
     usable = [gpu.usable_bytes for gpu in gpus]
     assignment = assign_layers(row.model.shape, row.settings, usable, row.weights)
     reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)

@@ -61,7 +61,7 @@ def samples(left_out: Counter[str]) -> list[Sample]:
         if not row.prompt_tokens:
             left_out["prompt not told"] += 1
             continue
-        gpus = tuple(gpu for index in row.settings.devices for gpu in row.machine.gpus if gpu.index == index)
+        gpus = row.machine.gpus_of(row.settings.devices)
         free = [gpu.usable_bytes for gpu in gpus]
         assignment = assign_layers(row.model.shape, row.settings, free, row.weights)
         reads = decode_reads(row.model.shape, row.model.tensors, row.weights, assignment)

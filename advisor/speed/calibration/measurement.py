@@ -127,7 +127,7 @@ def _gpu_key(gpu: Gpu) -> str:
 
 def planned_backend(machine: Machine, settings: LaunchSettings) -> str:
     """The backend that a launch uses here: that of its first GPU, CPU_BACKEND without any."""
-    used = [gpu for index in settings.devices for gpu in machine.gpus if gpu.index == index]
+    used = machine.gpus_of(settings.devices)
     return used[0].backend if used else CPU_BACKEND
 
 

@@ -95,12 +95,11 @@ def _read_bytes_per_s(ram: Memory, n_nodes: int, n_cores: int, constants: HostCo
     return min(limits)
 
 
-def cache_bytes_per_s(host: Host, alone: bool, heads_a_cache_head: float = HEADS_A_CACHE_HEAD) -> float:
+def cache_bytes_per_s(host: Host, heads_a_cache_head: float = HEADS_A_CACHE_HEAD) -> float:
     """How fast the CPU works through what lies of the KV cache in RAM, as f16.
 
     Attention multiplies every element once for each query head that shares it: arithmetic sets the rate.
     """
-    del alone
     read_s = F16_BYTES / host.read_bytes_per_s
     work_s = heads_a_cache_head * host.constants.attention_s / host.n_fast_cores
     return F16_BYTES / hypot(read_s, work_s)
@@ -113,7 +112,7 @@ def host_terms(reads: PlaceReads, host: Host, alone: bool) -> tuple[Term, ...]:
         of_role = [read for read in reads.weights if read.role is role]
         if of_role:
             terms.append(_weights_term(role, of_role, host))
-    crossings = 0 if alone else reads.n_expert_only_layers
+    crossings = 0 if alone else reads.n_expert_only_layers + reads.n_cache_only_layers
     for what, n, each_s, unit in (
         ("operations", reads.n_kernels, host.constants.operation_s, "operations"),
         ("crossings", crossings, host.constants.crossing_s, "layers"),

@@ -57,7 +57,7 @@ class HostConstants:
     operation_s: float = 1.7e-6
     """An operation of the graph that the CPU works through: its threads wait for each other after each."""
     crossing_s: float = 45e-6
-    """A layer of which only the experts are in RAM: activations go to the CPU and back."""
+    """A layer of which only the experts or the cache are in RAM: activations go to the CPU and back."""
     remote_share: float = 0.3
     """What a further NUMA node adds of its RAM's bandwidth: without ``--numa`` the pages of a file lie on the
     node that read it first, and the cores of the other nodes read them across the link."""

@@ -112,7 +112,7 @@ def plan_decode(
         alone = not used
         terms += host_terms(reads.host, host, alone)
         bound_s += reads.host.weight_bytes() / host.peak_bytes_per_s
-        rate = cache_bytes_per_s(host, alone)
+        rate = cache_bytes_per_s(host)
         caches.append(_CacheRate(PLACE, Cause.SYSTEM_MEMORY, reads.host.cache, rate, host.peak_bytes_per_s))
     fixed_s = sum(term.time_s for term in terms)
     return DecodePlan(tuple(terms), fixed_s, bound_s, tuple(caches))

@@ -278,6 +278,16 @@ def test_a_quantised_cache_saves_memory_and_no_time() -> None:
     assert q8_0.bound_tok_s > f16.bound_tok_s
 
 
+def test_a_cache_in_ram_crosses_in_every_layer_with_attention() -> None:
+    on_card, in_ram = (
+        speed("Llama-3.1-8B-Instruct", machine(), 0, kv_offload=offload) for offload in (True, False)
+    )
+    assert on_card is not None and in_ram is not None
+    crossings = next(term for term in in_ram.step.terms if term.what == "crossings")
+    assert crossings.amount == 32 and "crossings" not in {term.what for term in on_card.step.terms}
+    assert in_ram.decode_tok_s.expected < on_card.decode_tok_s.expected
+
+
 def test_layers_split_over_cards_are_read_one_after_the_other() -> None:
     one, two = speed("gemma-3-27b-it", machine(1)), speed("gemma-3-27b-it", machine(2))
     assert one is not None and two is not None

@@ -153,9 +153,9 @@ def test_unknown_bandwidth_stays_unknown() -> None:
 
 def test_attention_on_the_cpu_is_slower_than_reading_and_shares_no_work_between_heads() -> None:
     few, many = (host(computer(cpu=Cpu(None, n, n))) for n in (2, 64))
-    assert cache_bytes_per_s(few, True) < 0.2 * few.read_bytes_per_s
-    assert cache_bytes_per_s(few, True, 8) == pytest.approx(cache_bytes_per_s(few, True, 4) / 2, rel=0.05)
-    assert 0.5 * many.read_bytes_per_s < cache_bytes_per_s(many, True) < many.read_bytes_per_s
+    assert cache_bytes_per_s(few) < 0.2 * few.read_bytes_per_s
+    assert cache_bytes_per_s(few, 8) == pytest.approx(cache_bytes_per_s(few, 4) / 2, rel=0.05)
+    assert 0.5 * many.read_bytes_per_s < cache_bytes_per_s(many) < many.read_bytes_per_s
 
 
 def test_a_layer_of_which_only_the_experts_are_in_ram_crosses_once_each_way() -> None:
@@ -182,7 +182,7 @@ def test_more_is_never_slower_and_nothing_is_faster_than_the_ram(
     assert seconds(of, large) <= seconds(of, small)
     assert seconds(of, wide) <= seconds(of, small)
     assert seconds(of, small) >= of.weight_bytes() / (ram * GB)
-    assert cache_bytes_per_s(host(small), True) <= cache_bytes_per_s(host(large), True) <= (ram + more) * GB
+    assert cache_bytes_per_s(host(small)) <= cache_bytes_per_s(host(large)) <= (ram + more) * GB
 
 
 @pytest.mark.parametrize(
