@@ -59,7 +59,7 @@ def reads(type_name: str = "Q4_K", role: Role = Role.DENSE, expert_only: int = 0
         32,
         32,
         expert_only,
-        N_OPERATIONS,
+        n_kernels=N_OPERATIONS,
     )
 
 
