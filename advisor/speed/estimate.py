@@ -18,10 +18,10 @@ from llmfit.advisor.model.model import Model
 from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, Subject
 from llmfit.advisor.speed.decode.card import Card
 from llmfit.advisor.speed.decode.host import Host
-from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
+from llmfit.advisor.speed.decode.plan import SAMPLING, DecodePlan, plan_decode
 from llmfit.advisor.speed.doubt import decode_range
 from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill, prefill_range
-from llmfit.advisor.speed.reads import DecodeReads, decode_reads
+from llmfit.advisor.speed.reads import DecodeReads, Role, decode_reads
 from llmfit.advisor.speed.speed_range import SpeedRange
 from llmfit.advisor.speed.terms import StepTime
 
@@ -41,7 +41,7 @@ __all__ = ["PrefillSpeed", "SpeedEstimate", "SpeedPlan", "SpeedRange", "estimate
 class PrefillSpeed:
     """How fast a prompt of ``prompt_tokens`` is read after those that are in the cache already.
 
-    ``step`` is the whole prompt. ``first_token_s`` is the prompt and the first decoded token.
+    ``step`` is the whole prompt. ``first_token_s`` is the prompt and the output head of its last token.
     """
 
     tok_s: SpeedRange
@@ -147,6 +147,11 @@ class SpeedPlan:
 
             step = apply(raw, known, subject)
             factors, basis = _calibrated_factors(known, raw, subject), CALIBRATED
+        token = self._step(depth_tokens + prompt_tokens)
+        short = prompt_tokens * token.total_s < step.total_s
+        if short:  # a batch of few tokens runs the graph that decodes: no slower than one by one
+            terms = tuple(term.repeated(prompt_tokens) for term in token.terms)
+            step = StepTime(terms, min(step.bound_s, prompt_tokens * token.bound_s))
         bound = prompt_tokens / step.bound_s
         expected = prompt_tokens / step.total_s
         measured = self._measured(PREFILL, depth_tokens, prompt_tokens)
@@ -156,7 +161,7 @@ class SpeedPlan:
         return PrefillSpeed(
             tok_s=tok_s,
             prompt_tokens=prompt_tokens,
-            first_token_s=prompt_tokens / tok_s.expected + self._step(depth_tokens + prompt_tokens).total_s,
+            first_token_s=prompt_tokens / tok_s.expected + (0.0 if short else _head_s(token)),
             bound_tok_s=bound,
             limited_by=step.limited_by.value,
             basis=basis,
@@ -223,6 +228,12 @@ def plan_speed(
         speeds=speeds,
         wanted=None if speeds is None else _wanted(model, machine, settings),
     )
+
+
+def _head_s(token: StepTime) -> float:
+    """What the first token takes after its prompt: the output head, and the sampling. The layers have run:
+    the last token of the prompt gives the first of the answer."""
+    return sum(term.time_s for term in token.terms if term.what in (Role.OUTPUT.value, SAMPLING))
 
 
 def _calibrated(plan: DecodePlan, calibration: Calibration | None, subject: Subject) -> DecodePlan:

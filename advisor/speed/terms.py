@@ -35,6 +35,11 @@ class Term:
     rate_per_s: float | None = None
     unit: str = "B"
 
+    def repeated(self, times: int) -> Term:
+        """The same work so many times over."""
+        amount = None if self.amount is None else self.amount * times
+        return replace(self, time_s=self.time_s * times, amount=amount)
+
     def scaled(self, factor: float) -> Term:
         """The same work in ``factor`` times the time."""
         rate = None if self.rate_per_s is None else self.rate_per_s / factor

@@ -16,6 +16,8 @@ from llmfit.advisor.speed.decode.host import PLACE, Host, cache_bytes_per_s, hos
 from llmfit.advisor.speed.reads import CacheReads, DecodeReads, PlaceReads, Role, WeightReads
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 
+SAMPLING = "step"
+"""The term of what a token costs besides its graph."""
 PLAIN_CACHE = "f16"
 """A quantised cache is not read faster: unpacking it costs what its size saves (8060S, RTX 4090, RX 9060 XT:
 same slope with q8_0 as with f16). Its time is that of f16; only the bound knows its bytes."""
@@ -101,7 +103,7 @@ def plan_decode(
         caches.append(_CacheRate(card.label, Cause.GPU_MEMORY, place.cache, rate, card.peak_bytes_per_s))
     used = [card for place, card in zip(reads.gpus, cards, strict=True) if place.is_used]
     if used:
-        terms.append(Term("step", used[-1].label, Cause.LAUNCH, constants.step_s))
+        terms.append(Term(SAMPLING, used[-1].label, Cause.LAUNCH, constants.step_s))
     terms += [
         Term("hop", f"{first.label} to {then.label}", Cause.LAUNCH, constants.hop_s)
         for first, then in pairwise(used)

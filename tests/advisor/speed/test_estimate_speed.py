@@ -21,7 +21,7 @@ from llmfit.advisor.model.quantization import tensor_bytes
 from llmfit.advisor.model.tensor_names import active_parameters
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
-from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
+from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan, estimate_speed, plan_speed
 from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role, decode_reads
 from llmfit.advisor.units import GB, GIB
 from llmfit.catalog.build import build_model
@@ -65,6 +65,15 @@ def speed(name: str, computer: Machine, depth_tokens: int = 0, **launch: object)
     asked = replace(LaunchSettings(131072, devices=devices), **launch)  # type: ignore[arg-type]
     found = model(name)
     return estimate_speed(found, weight_table(found.shape, found.tensors), computer, asked, depth_tokens)
+
+
+def plan_of(name: str, computer: Machine, **launch: object) -> SpeedPlan:
+    devices = tuple(gpu.index for gpu in computer.gpus)
+    asked = replace(LaunchSettings(131072, devices=devices), **launch)  # type: ignore[arg-type]
+    found = model(name)
+    plan = plan_speed(found, weight_table(found.shape, found.tensors), computer, asked)
+    assert plan is not None
+    return plan
 
 
 def expected(name: str, computer: Machine, depth_tokens: int = 0, **launch: object) -> float:
@@ -137,6 +146,24 @@ def test_more_layers_or_experts_in_ram_are_never_faster(
 def test_layers_in_ram_are_slower() -> None:
     speeds = [expected("Llama-3.1-8B-Instruct", machine(), gpu_layers=n) for n in (999, 24, 16, 8)]
     assert speeds == sorted(speeds, reverse=True) and speeds[0] > 3 * speeds[-1]
+
+
+@pytest.mark.parametrize(
+    "launch", [{}, {"gpu_layers": 8}, {"n_cpu_moe": 20}, {"gpu_layers": 0, "devices": ()}]
+)
+@pytest.mark.parametrize("name", ["Llama-3.1-8B-Instruct", "Qwen3-30B-A3B"])
+def test_a_short_prompt_takes_no_longer_than_decoding_it(name: str, launch: dict[str, object]) -> None:
+    """And the first token comes after the prompt and the output head, not after a whole further token."""
+    plan = plan_of(name, machine(), **launch)
+    times = []
+    for prompt_tokens in (1, 2, 3, 5, 8, 16, 31, 32, 33, 64, 512):
+        found = plan.estimate(1000, prompt_tokens)
+        assert found.prefill is not None
+        prompt_s = prompt_tokens / found.prefill.tok_s.expected
+        assert prompt_s <= prompt_tokens / plan.expected_tok_s(1000 + prompt_tokens, "f16", "f16") * 1.000001
+        assert prompt_s <= found.prefill.first_token_s < prompt_s + 1 / found.decode_tok_s.expected
+        times.append(prompt_s)
+    assert times == sorted(times)
 
 
 def test_limits_are_named() -> None:
