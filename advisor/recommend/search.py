@@ -26,6 +26,7 @@ from llmfit.advisor.recommend.judgement import (
     VERDICT_ORDER,
     VERDICT_PHRASE,
     Judgement,
+    Warning,
 )
 from llmfit.advisor.recommend.ladders import (
     DEFAULT_CONTEXT_TOKENS,
@@ -34,7 +35,7 @@ from llmfit.advisor.recommend.ladders import (
     shorter_contexts,
 )
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.warnings import find_warnings
+from llmfit.advisor.recommend.warnings import find_warnings, without_refused
 from llmfit.advisor.speed.estimate import plan_speed
 from llmfit.advisor.units import format_context, pad
 
@@ -57,10 +58,12 @@ def judge(
 
     ``variants`` lets the remedies try other file types of the same model; without it they stay with this
     file. ``speeds`` is what was measured on this machine. Raises NotModelledError where llama.cpp's rules for
-    the model are not known, UsageError for settings that llama.cpp would refuse.
+    the model are not known, UsageError for settings that llama.cpp would refuse (but for speculation without
+    MTP blocks, which is left out with a warning).
     """
+    request, left_out = without_refused(model, request)
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
-    case = _Case(model, weights, machine, request, speeds)
+    case = _Case(model, weights, machine, request, speeds, left_out)
     judgement = case.judgement(*(case.on_gpus() or case.anywhere()))
     if remedies and judgement.verdict != FITS_GPU:
         from llmfit.advisor.recommend.remedies import find_remedies  # half of all answers need none
@@ -81,8 +84,9 @@ def judge_on_gpus(
 
     Raises as ``judge`` does.
     """
+    request, left_out = without_refused(model, request)
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
-    case = _Case(model, weights, machine, request, speeds)
+    case = _Case(model, weights, machine, request, speeds, left_out)
     chosen = case.on_gpus()
     return None if chosen is None else case.judgement(*chosen)
 
@@ -96,6 +100,7 @@ class _Case:
     machine: Machine
     request: Request
     speeds: MachineSpeeds | None
+    left_out: tuple[Warning, ...]
 
     @property
     def is_placed(self) -> bool:
@@ -156,7 +161,7 @@ class _Case:
             speed=None if plan is None else plan.estimate(*self.request.speed_question),
             speed_plan=plan,
             reasons=(*layout.reasons, *reasons),
-            warnings=find_warnings(model, machine, settings, runs),
+            warnings=(*find_warnings(model, machine, settings, runs), *self.left_out),
             remedies=(),
             argv=server_argv(settings, model.launch_args, machine) if runs else None,
         )

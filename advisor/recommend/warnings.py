@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import launch_environment
 from llmfit.advisor.recommend.judgement import Warning
 from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
+from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.units import format_context, format_gib
 
 UNSEEN_GPU = "gpu_not_read"
 """A GPU that is or may be there took no part in the judgement."""
 SERVER_SEES_NO_GPU = "server_sees_no_gpu"
 """What is planned for a GPU would run on the CPU alone."""
+NO_MTP = "no_mtp"
+"""Speculation was asked for and left out."""
 OF_THE_MACHINE = frozenset({UNSEEN_GPU, SERVER_SEES_NO_GPU})
 """Warnings that are the same for every model: a list of picks tells them once."""
 NOTABLE_SHARE = 0.015
@@ -38,10 +43,17 @@ def find_warnings(
         _no_repository(model),
         _larger_file(model),
         _no_experts(model, settings),
-        _no_mtp(model, settings),
         _prompt_cache(machine, settings) if runs else None,
     )
     return tuple(warning for warning in found if warning is not None)
+
+
+def without_refused(model: Model, request: Request) -> tuple[Request, tuple[Warning, ...]]:
+    """``request`` less what llama-server would not start with, and what was left out."""
+    if not request.loads_mtp or model.shape.n_layer_all > model.shape.n_layer:
+        return request, ()
+    text = "This file has no MTP blocks: llama-server refuses --spec-type draft-mtp, so it is left out."
+    return replace(request, spec_type=None), (Warning(NO_MTP, text),)
 
 
 def _server_sees_no_gpu(machine: Machine, settings: LaunchSettings) -> Warning | None:
@@ -174,12 +186,6 @@ def _no_experts(model: Model, settings: LaunchSettings) -> Warning | None:
     if not settings.n_cpu_moe or model.shape.n_expert:
         return None
     return Warning("no_experts", "The model has no experts: --n-cpu-moe and --cpu-moe change nothing.")
-
-
-def _no_mtp(model: Model, settings: LaunchSettings) -> Warning | None:
-    if not settings.load_mtp or model.shape.n_layer_all > model.shape.n_layer:
-        return None
-    return Warning("no_mtp", "This file has no MTP blocks: llama-server refuses --spec-type draft-mtp.")
 
 
 def _prompt_cache(machine: Machine, settings: LaunchSettings) -> Warning | None:

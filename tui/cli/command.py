@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.advisor.recommend.warnings import SERVER_SEES_NO_GPU
+from llmfit.advisor.recommend.warnings import NO_MTP, SERVER_SEES_NO_GPU
 from llmfit.advisor.units import format_gib
 from llmfit.tui.cli.estimate import judge_from
 from llmfit.tui.cli.output import print_json, print_lines, print_notes
@@ -41,7 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _notes(judgement: Judgement) -> Iterator[str]:
     """What the line itself cannot say; stdout holds nothing but the line."""
     for warning in judgement.warnings:
-        if warning.code == SERVER_SEES_NO_GPU:
+        if warning.code in (SERVER_SEES_NO_GPU, NO_MTP):
             yield warning.text
     yield from _other_server(judgement.machine)
 

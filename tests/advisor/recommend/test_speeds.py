@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -22,6 +23,8 @@ from llmfit.advisor.speed.calibration.measurement import Measurement, machine_ke
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import find_model
 from llmfit.tui.session import machine_from, recommendations_for
+
+Judge = Callable[..., Judgement | None]
 
 
 @cache
@@ -145,8 +148,17 @@ def test_speculation_with_the_models_own_blocks() -> None:
     found = speculation_of(mtp)
     assert found is not None and mtp.speed is not None and found.n_draft == mtp.settings.spec_draft_max
     assert found.tok_s.expected == pytest.approx(mtp.speed.decode_tok_s.expected * found.gain_factor[1])
-    without = judge(model("Qwen/Qwen3-8B"), machine(), Request(spec_type="draft-mtp"))
-    assert speculation_of(without) is None
+
+
+@pytest.mark.parametrize("judged", [judge, judge_on_gpus])
+def test_speculation_that_llama_server_refuses_is_left_out_and_told(judged: Judge) -> None:
+    found = judged(model("Qwen/Qwen3-8B"), machine(), Request(spec_type="draft-mtp"))
+    plain = judged(model("Qwen/Qwen3-8B"), machine(), Request())
+    assert found is not None and plain is not None and speculation_of(found) is None
+    assert found.argv == plain.argv and found.argv is not None and "--spec-type" not in found.argv
+    assert found.settings.spec_type is None and found.memory == plain.memory
+    assert [warning.code for warning in found.warnings if warning not in plain.warnings] == ["no_mtp"]
+    assert "left out" in found.warnings[-1].text
 
 
 def test_a_calibration_slows_the_draft_as_it_slows_the_model() -> None:

@@ -187,9 +187,16 @@ def test_speculation_is_a_figure_of_its_own(run: Run) -> None:
     assert "With speculation" in text and "each accepted with a" in text
 
 
-def test_speculation_without_blocks_for_it_is_not_known(run: Run) -> None:
-    assert speed_of(run, *QWEN, *CARD, "--spec-type", "draft-mtp")["speculation"] is None
-    assert "With speculation: not known." in run("estimate", *QWEN, *CARD, "--spec-type", "draft-mtp").out
+def test_no_command_has_speculation_that_llama_server_refuses(run: Run) -> None:
+    asked = (*QWEN, *CARD, "--spec-type", "draft-mtp")
+    document = run("estimate", *asked, "--json").document
+    assert document["settings"]["spec_type"] is None and "speculation" not in document["speed"]
+    assert "no_mtp" in [warning["code"] for warning in document["warnings"]]
+    out = run("estimate", *asked).out
+    assert "it is left out" in " ".join(out.split())
+    assert "--spec-type" not in out.splitlines()[-1] and "With speculation" not in out
+    line = run("command", *asked)
+    assert line.out == run("command", *QWEN, *CARD).out and "it is left out" in line.err
 
 
 # ---------------------------------------------------------------- the sums
