@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llmfit.advisor.hardware.machine import Machine
@@ -10,7 +11,9 @@ from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import launch_environment, shell_command
+from llmfit.advisor.speed.decode.host_constants import USUAL_CORES
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan
+from llmfit.advisor.speed.prefill.constants import Placement
 
 __all__ = [
     "DOES_NOT_FIT",
@@ -77,6 +80,21 @@ class Judgement:
     @property
     def fits(self) -> bool:
         return self.verdict != DOES_NOT_FIT
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What nobody told of the machine and was assumed, a sentence each."""
+        notes = self.machine.notes if self.machine.simulated else ()
+        return (*notes, *self._assumed_cores())
+
+    def _assumed_cores(self) -> Iterator[str]:
+        plan, cpu = self.speed_plan, self.machine.cpu
+        if plan is None or not plan.reads.host.is_used or cpu.physical_cores or cpu.performance_cores:
+            return
+        prompts = ""
+        if plan.prefill is not None and plan.prefill.placement is Placement.UNKNOWN_CPU:
+            prompts = ", prompts by the RAM's bandwidth"
+        yield f"How many cores the CPU has is not known: decode is calculated for {USUAL_CORES}{prompts}."
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:

@@ -32,6 +32,7 @@ _PREFILL_WHY: Mapping[Placement, str] = {
     Placement.OFFLOAD: "a part of the weights is in RAM",
     Placement.CPU: "the CPU alone",
     Placement.UNKNOWN_CARD: "a card of a class that nobody measured",
+    Placement.UNKNOWN_CPU: "the CPU computes, of whose cores nothing is known",
 }
 
 

@@ -35,6 +35,7 @@ def estimate_document(judgement: Judgement, with_machine: bool = True, explained
         "reasons": list(judgement.reasons),
         "remedies": [_remedy_document(remedy) for remedy in judgement.remedies],
         "warnings": [{"code": warning.code, "text": warning.text} for warning in judgement.warnings],
+        "assumed": list(judgement.assumed),
         "argv": None if judgement.argv is None else list(judgement.argv),
         "environment": None if judgement.argv is None else dict(judgement.environment),
     }

@@ -151,11 +151,10 @@ def judgement_lines(judgement: Judgement, width: int = TEXT_WIDTH, explained: bo
         yield from speed_lines(judgement)
         if explained:
             yield from explanation_lines(judgement)
-    assumed = judgement.machine.notes if judgement.machine.simulated else ()
     for title, lines in (
         ("Why", judgement.reasons),
         ("Mind", tuple(warning.text for warning in judgement.warnings)),
-        ("Assumed", assumed),
+        ("Assumed", judgement.assumed),
         (_remedy_title(judgement), tuple(_remedy_text(r.text, r.decode_tok_s) for r in judgement.remedies)),
     ):
         if lines:
@@ -209,11 +208,12 @@ def recommendation_lines(
             yield from wrapped(f"Mind: {printable(warning.text)}", TEXT_WIDTH, "   - ")
         if recommendation.judgement.shell_line is not None:
             yield f"   {recommendation.judgement.shell_line}"
-    if machine.simulated and machine.notes:
+    assumed = dict.fromkeys(line for pick in recommendations for line in pick.judgement.assumed)
+    if assumed:
         yield ""
         yield "Assumed"
-        for note in machine.notes:
-            yield from wrapped(printable(note), TEXT_WIDTH, "  - ")
+        for line in assumed:
+            yield from wrapped(printable(line), TEXT_WIDTH, "  - ")
 
 
 def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:

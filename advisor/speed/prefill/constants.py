@@ -74,6 +74,7 @@ class Placement(Enum):
     OFFLOAD = "partly in RAM"
     CPU = "CPU only"
     UNKNOWN_CARD = "unknown card"
+    UNKNOWN_CPU = "unknown CPU"
 
 
 CONSTANTS = PrefillConstants(
@@ -134,7 +135,9 @@ RANGES: Mapping[Placement, tuple[float, float]] = {
     Placement.OFFLOAD: (0.63, 1.66),
     Placement.CPU: (0.69, 1.51),
     Placement.UNKNOWN_CARD: (0.4, 2.2),
+    Placement.UNKNOWN_CPU: (0.4, 2.2),
 }
 """Low and high over the expected rate: between them lie four of five of the measured over the estimated rates
 of cards left out of the fit (tests/bench/prefill_accuracy.py), devices weighed as in the fit. Of unknown
-cards assumed: cards that are alone in their class were estimated at a third to twice of what they reached."""
+cards assumed: cards that are alone in their class were estimated at a third to twice of what they reached.
+Of a CPU whose cores nobody tells the same is assumed."""

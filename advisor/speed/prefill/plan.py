@@ -144,11 +144,13 @@ def plan_prefill(
         copied = costs.copied_stage(cards[0], rate, link, with_cache=settings.kv_offload)
         left_to_cpu = costs.host_stage(machine, with_cache=settings.kv_offload)
     with_weights = in_ram and copied is None
+    cpu_is_unknown = False
     if with_weights or (cards and not settings.kv_offload):
         on_cpu = costs.host_stage(machine, with_weights=with_weights)
         if on_cpu is None:
             return None
         stages.append(on_cpu)
+        cpu_is_unknown = not machine.cpu.physical_cores
     used = [card for place, card in zip(reads.gpus, cards, strict=True) if place.is_used]
     piped = len(used) > 1 and not in_ram and _may_pipeline(settings)
     return PrefillPlan(
@@ -159,7 +161,7 @@ def plan_prefill(
         ubatch_tokens=ubatch_tokens,
         expert_share=shape.n_expert_used / shape.n_expert if shape.n_expert else 1.0,
         overlap_share=constants.pipeline_share if piped else 0.0,
-        placement=_placement(used, in_ram),
+        placement=Placement.UNKNOWN_CPU if cpu_is_unknown else _placement(used, in_ram),
     )
 
 

@@ -16,6 +16,7 @@ from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.speed.doubt import prefill_doubt
 from llmfit.advisor.speed.prefill.constants import Placement
 from llmfit.advisor.speed.prefill.plan import (
     MIN_OFFLOAD_TOKENS,
@@ -74,12 +75,15 @@ def machine(*gpus: Gpu, ram: int | None = 64 * GB, cores: int | None = 8) -> Mac
 
 
 def plan(
-    name: str = DENSE, settings: LaunchSettings = SETTINGS, *gpus: Gpu, ram: int | None = 64 * GB
+    name: str = DENSE,
+    settings: LaunchSettings = SETTINGS,
+    *gpus: Gpu,
+    ram: int | None = 64 * GB,
+    cores: int | None = 8,
 ) -> PrefillPlan:
     cards = gpus or ((CARD,) if settings.devices else ())
-    found = plan_prefill(
-        model(name).shape, reads_of(name, settings), cards, machine(*cards, ram=ram), settings
-    )
+    computer = machine(*cards, ram=ram, cores=cores)
+    found = plan_prefill(model(name).shape, reads_of(name, settings), cards, computer, settings)
     assert found is not None
     return found
 
@@ -246,6 +250,15 @@ def test_the_cpu_alone_is_slower_than_the_card_and_says_so() -> None:
     assert alone.placement is Placement.CPU
     assert alone.prompt(512).limited_by is Cause.COMPUTE
     assert alone.prompt(512).total_s > 10 * plan().prompt(512).total_s
+
+
+def test_a_cpu_of_unknown_cores_is_judged_by_its_ram_with_more_doubt() -> None:
+    blind = plan(DENSE, ON_CPU, cores=None)
+    assert blind.placement is Placement.UNKNOWN_CPU
+    (low, high), (known_low, known_high) = prefill_range(blind), prefill_range(plan(DENSE, ON_CPU))
+    assert low < known_low < 1 < known_high < high
+    assert "cores" in prefill_doubt(blind).why
+    assert plan(MOE, EXPERTS_IN_RAM, cores=None).placement is Placement.OFFLOAD
 
 
 def test_geforce_cards_multiply_integers_four_times_as_fast_as_fp16_others_twice() -> None:

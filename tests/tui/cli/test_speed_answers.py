@@ -262,6 +262,29 @@ def test_the_doubt_is_explained(run: Run) -> None:
     assert "several cards" in two and "With -sm tensor" in two
 
 
+UNKNOWN_CPU = ("--gpu", "none", "--ram", "64GiB", "--ram-bandwidth", "64")
+
+
+def test_a_cpu_of_unknown_cores_is_an_assumption(run: Run) -> None:
+    out = " ".join(run("estimate", *QWEN, *UNKNOWN_CPU, "--explain").out.split())
+    said = "the CPU has is not known: decode is calculated for 8, prompts by the RAM's bandwidth"
+    assert "Assumed" in out and said in out
+    assert "the CPU computes, of whose cores nothing is known" in out
+    document = run("estimate", *QWEN, *UNKNOWN_CPU, "--json").document
+    assert any(said in line for line in document["assumed"])
+    prefill = document["speed"]["prefill_tok_s"]
+    assert prefill["low"] < 0.5 * prefill["expected"] and prefill["high"] > 2 * prefill["expected"]
+    assert said in " ".join(run("recommend", *UNKNOWN_CPU).out.split())
+    picks = run("recommend", *UNKNOWN_CPU, "--json").document["recommendations"]
+    assert any(said in line for pick in picks for line in pick["assumed"])
+
+
+def test_of_cores_that_do_nothing_nothing_is_assumed(run: Run) -> None:
+    assert not any("cores" in line for line in run("estimate", *QWEN, *CARD, "--json").document["assumed"])
+    spilled = run("estimate", *OFFLOADED, "--json").document["assumed"]
+    assert any(line.endswith("decode is calculated for 8.") for line in spilled)
+
+
 def test_what_does_not_run_explains_nothing(run: Run) -> None:
     options = ("--gpu", "none", "--ram", "2GiB", "--explain")
     assert run("estimate", *QWEN, *options, "--json").document["terms"] is None
