@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 from llmfit.advisor.speed.terms import Cause, StepTime
 
@@ -81,11 +82,17 @@ class Agreement:
     name: str
     noise_share: float
     unexplained_share: float
+    common_share: float = 0.0
+    """What the rows of few models have wrong in common: one row alone cannot tell it from a factor."""
+
+    def noise_of(self, n_rows: int) -> float:
+        """Of each of so many rows of this kind."""
+        return sqrt(self.noise_share**2 + self.common_share**2 / n_rows)
 
 
 ON_GPUS = Agreement("on GPUs", REPEAT_NOISE_SHARE, 0.07)
-WITH_RAM = Agreement("with weights in RAM", 0.08, 0.10)
-OF_PROMPTS = Agreement("prompts", 0.08, 0.15)
+WITH_RAM = Agreement("with weights in RAM", 0.08, 0.10, common_share=0.24)
+OF_PROMPTS = Agreement("prompts", 0.08, 0.15, common_share=0.4)
 
 
 def agreement_of(step: StepTime, subject: Subject) -> Agreement:

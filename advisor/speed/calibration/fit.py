@@ -12,6 +12,7 @@ iteratively reweighted Gauss-Newton steps (Gelman et al., Bayesian Data Analysis
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, isfinite, log, sqrt
@@ -50,11 +51,15 @@ _OF_CLASS = tuple(kind.unexplained_share for kind in _AGREEMENTS)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A predicted step, uncalibrated, and how long it took."""
+    """A predicted step, uncalibrated, and how long it took.
+
+    ``noise_share``: standard deviation of log(measured), where runs of it differ by more than is usual.
+    """
 
     step: StepTime
     measured_s: float
     subject: Subject
+    noise_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,8 @@ def fit_calibration(
     Observations that repeat one configuration should be one: see ``measurement.of_one_configuration``. One
     whose terms or measured time are not above 0 raises ValueError.
     """
-    rows = [_Row.of(one) for one in observations]
+    kinds = Counter(agreement_of(one.step, one.subject) for one in observations)
+    rows = [_Row.of(one, kinds[agreement_of(one.step, one.subject)]) for one in observations]
     knobs = tuple(dict.fromkeys(knob for row in rows for _, mine in row.parts for knob in mine))
     if not knobs:
         return Calibration(spread=spread)
@@ -180,10 +186,11 @@ class _Row:
 
     kind: Agreement
     log_measured: float
+    noise_share: float
     parts: tuple[tuple[float, tuple[Knob, ...]], ...]
 
     @staticmethod
-    def of(observation: Observation) -> _Row:
+    def of(observation: Observation, n_of_kind: int) -> _Row:
         """Raises ValueError where there is no logarithm of it."""
         sums: dict[tuple[Knob, ...], float] = {}
         for term in observation.step.terms:
@@ -193,7 +200,8 @@ class _Row:
         if not parts or not isfinite(observation.measured_s) or observation.measured_s <= 0:
             raise ValueError("an observation needs a predicted and a measured time above 0")
         kind = agreement_of(observation.step, observation.subject)
-        return _Row(kind, log(observation.measured_s), parts)
+        noise_share = max(kind.noise_of(n_of_kind), observation.noise_share)
+        return _Row(kind, log(observation.measured_s), noise_share, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +257,7 @@ def _linear(row: _Row, position: Mapping[Knob, int], logs: Sequence[float]) -> _
     scaled = [(time_s * _bounded(sum(logs[position[k]] for k in mine)), mine) for time_s, mine in row.parts]
     residual = row.log_measured - log(sum(time_s for time_s, _ in scaled))
     slopes = {position[knob]: slope for knob, slope in _slopes(scaled).items()}
-    return _Linear(row.kind, slopes, residual, _weight(residual, row.kind.noise_share))
+    return _Linear(row.kind, slopes, residual, _weight(residual, row.noise_share))
 
 
 def _weight(residual: float, noise_share: float) -> float:

@@ -89,6 +89,18 @@ def test_one_run_moves_its_like_most_and_others_less() -> None:
     assert other < same < 1.3
 
 
+@pytest.mark.parametrize("slower", [0.6, 1.2, 1.5, 3.0])
+def test_one_row_alone_moves_ram_and_prompts_by_half_at_most(slower: float) -> None:
+    ram = step(0.001, cache_ms=0.001, launch_ms=0.001, ram_ms=50)
+    prompt = StepTime((Term("dense weights", "GPU 0", Cause.COMPUTE, 0.2),), 0.01)
+    for one, kind in ((ram, subject()), (prompt, Subject(PREFILL, "Q4_K_M", "llama"))):
+        alone = fit_calibration([Observation(one, slower * one.total_s, kind)])
+        several = fit_calibration([Observation(one, slower * one.total_s, kind)] * 5)
+        moved, more = (log(apply(one, c, kind).total_s / one.total_s) / log(slower) for c in (alone, several))
+        assert 0 < moved <= 0.52
+        assert more > 0.8 or slower == 3.0
+
+
 def test_a_run_that_is_far_off_alone_is_hardly_believed() -> None:
     calibration = fit_calibration([Observation(step(), 6 * step().total_s, subject())])
     assert apply(step(), calibration, subject("Q8_0", "qwen3")).total_s < 1.15 * step().total_s
