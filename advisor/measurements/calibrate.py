@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
@@ -19,6 +18,7 @@ from llmfit.advisor.speed.calibration.measurement import (
     usual_threads,
     why_not_used,
 )
+from llmfit.advisor.speed.calibration.repeats import compare_repeats, middle_of
 from llmfit.advisor.speed.terms import StepTime
 
 MAX_READ = 1000
@@ -32,11 +32,15 @@ StepOf = Callable[[Measurement], StepTime | str]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A measurement with what the formula says of it, and why it is not used, if it is not."""
+    """A measurement with what the formula says of it, and why it is not used, if it is not.
+
+    ``noise_share``: of the middle of all runs of the same, by how far they differ; see ``Repeats``.
+    """
 
     kept: Kept
     step: StepTime | None
     why_not: str | None
+    noise_share: float = 0.0
 
     @property
     def measurement(self) -> Measurement:
@@ -44,21 +48,33 @@ class Judged:
 
 
 def judge_measurements(machine: Machine, kept: Iterable[Kept], step_of: StepOf) -> tuple[Judged, ...]:
-    """Each of them, used on this machine or not."""
+    """Each of them, used on this machine or not: by itself, then beside the other runs of the same."""
     key = machine_key(machine)
-    return tuple(_judged(one, machine, key, step_of) for one in kept)
+    judged = [_judged(one, machine, key, step_of) for one in kept]
+    place = {id(one.measurement): i for i, one in enumerate(judged)}
+    for group in of_one_configuration([one.measurement for one in judged if one.why_not is None]):
+        repeats = compare_repeats([one.tok_s for one in group])
+        for one, why in zip(group, repeats.why_not, strict=True):
+            i = place[id(one)]
+            judged[i] = replace(judged[i], why_not=why, noise_share=repeats.noise_share)
+    return tuple(judged)
 
 
 def fit_judged(judged: Sequence[Judged]) -> Calibration | None:
     """The calibration that those which are used give; ``None`` without any."""
-    used = [(one.measurement, one.step) for one in judged if one.why_not is None and one.step is not None]
-    steps = {id(measurement): step for measurement, step in used}
-    groups = of_one_configuration([measurement for measurement, _ in used])
-    observations = [
-        Observation(steps[id(group[-1])], median(one.measured_s for one in group), subject_of(group[-1]))
-        for group in groups[-MAX_FITTED:]
-    ]
+    used = {id(one.measurement): one for one in judged if one.why_not is None and one.step is not None}
+    groups = of_one_configuration([one.measurement for one in used.values()])
+    observations = [_observation([used[id(one)] for one in group]) for group in groups[-MAX_FITTED:]]
     return fit_calibration(observations) if observations else None
+
+
+def _observation(group: Sequence[Judged]) -> Observation:
+    """One of all runs of the same, at the terms of the newest."""
+    newest = group[-1]
+    if newest.step is None:
+        raise ValueError("nothing of it is estimated")
+    measured_s = middle_of([one.measurement.measured_s for one in group])
+    return Observation(newest.step, measured_s, subject_of(newest.measurement), newest.noise_share)
 
 
 def speeds_of(machine: Machine, store: MeasurementStore, step_of: StepOf) -> MachineSpeeds:

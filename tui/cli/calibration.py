@@ -222,9 +222,7 @@ def _add(parsed: argparse.Namespace) -> int:
         raise UsageError(name, "no output of llama-bench in it", _HINT)
     store = MeasurementStore()
     added = store.add(measurements) if measurements else None
-    ids = added.ids if added else ()
-    kept = [one for one in store.all(machine_key(machine)) if one.id in set(ids)] if ids else []
-    judged = judge_measurements(machine, kept, steps_on(machine))
+    judged = _judged_of(machine, store, added.ids) if added and added.ids else []
     n_known = added.n_known if added else 0
     notes = [added.note] if added and added.note else []
     if parsed.json:
@@ -233,6 +231,13 @@ def _add(parsed: argparse.Namespace) -> int:
         print_lines(list(_added_lines(store, judged, n_known, refused)))
         print_notes(notes)
     return 0 if measurements else 1
+
+
+def _judged_of(machine: Machine, store: MeasurementStore, ids: Sequence[int]) -> list[Judged]:
+    """Those of these numbers, beside all others of the machine: runs of the same may disagree."""
+    mine = set(ids)
+    everything = judge_measurements(machine, store.all(machine_key(machine)), steps_on(machine))
+    return [one for one in everything if one.kept.id in mine]
 
 
 def _understood(text: str, machine: Machine) -> tuple[list[Measurement], list[_Refused]]:

@@ -15,10 +15,12 @@ from llmfit.advisor.measurements.calibrate import (
     fit_judged,
     judge_measurements,
     speeds_of,
+    subject_of,
 )
 from llmfit.advisor.measurements.fit_cache import MAX_FITS, FitCache, fit_key
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
 from llmfit.advisor.memory.settings import LaunchSettings
+from llmfit.advisor.speed.calibration.fit import apply
 from llmfit.advisor.speed.calibration.measurement import Measurement, Wanted, machine_key
 from llmfit.advisor.speed.terms import Cause, StepTime, Term
 from llmfit.advisor.units import GB, GIB
@@ -87,6 +89,46 @@ def test_repeats_of_one_run_count_once() -> None:
     assert many is not None and single is not None
     assert many.n_used == 1
     assert many.factor(("gpu_memory", "")) == pytest.approx(single.factor(("gpu_memory", "")), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "used"),
+    [
+        ((16.3,), [True]),
+        ((110.0,), [True]),
+        ((16.3, 110.0), [False, False]),
+        ((16.3, 110.0, 110.0), [False, True, True]),
+        ((110.0, 16.3, 111.0, 40.0, 109.0), [True, False, True, False, True]),
+    ],
+)
+def test_runs_of_the_same_that_differ(speeds: tuple[float, ...], used: list[bool]) -> None:
+    """The formula says 99 tok/s: an estimate stays between it and what was measured."""
+    runs = [replace(BASE, tok_s=tok_s, measured_at=str(i)) for i, tok_s in enumerate(speeds)]
+    judged = judge_measurements(MACHINE, kept(*runs), step_of)
+    assert [one.why_not is None for one in judged] == used
+    calibration = fit_judged(judged)
+    assert (calibration is not None) is any(used)
+    good = [tok_s for tok_s, counts in zip(speeds, used, strict=True) if counts]
+    step = step_of(BASE)
+    ends = [1 / step.total_s, *good]
+    if calibration is not None:
+        now = 1 / apply(step, calibration, subject_of(BASE)).total_s
+        assert min(ends) * 0.999 <= now <= max(ends) * 1.001
+
+
+def test_the_middle_of_three_that_differ_weighs_little() -> None:
+    agreed, torn = (
+        fit_judged(
+            judge_measurements(
+                MACHINE,
+                kept(*(replace(BASE, tok_s=one, measured_at=str(i)) for i, one in enumerate(speeds))),
+                step_of,
+            )
+        )
+        for speeds in ((80.0, 80.0, 80.0), (60.0, 80.0, 105.0))
+    )
+    assert agreed is not None and torn is not None
+    assert 1 < torn.factor(("gpu_memory", "")) < 1 + (agreed.factor(("gpu_memory", "")) - 1) / 2
 
 
 def test_from_the_store_to_a_calibration(tmp_path: Path) -> None:

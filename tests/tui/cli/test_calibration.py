@@ -123,6 +123,18 @@ def test_what_is_kept_and_not_used_says_why(run: Run, llama: Path, write: Write)
     assert "2 (llama3.1-8b.Q4_K_M decode at 64) is not used: its repeats differ too much (40% of" in text
 
 
+def test_runs_of_the_same_that_disagree(run: Run, llama: Path, write: Write) -> None:
+    """Also where one was kept before; a third run decides."""
+    run(*CARD, "calibration", "add", write(bench_row(llama, 16.3)))
+    added = run(*CARD, "calibration", "add", write(bench_row(llama, 110.0, test_time="2026-11-22T12:00:00Z")))
+    assert "two runs of the same differ by 575%; measure once more" in " ".join(added.out.split())
+    assert run(*CARD, "calibration", "--json").document["calibration"] is None
+    run(*CARD, "calibration", "add", write(bench_row(llama, 111.0, test_time="2026-11-22T13:00:00Z")))
+    document = run(*CARD, "calibration", "--json").document
+    assert [one["used"] for one in document["measurements"]] == [False, True, True]
+    assert document["calibration"]["configurations_used"] == 1
+
+
 def test_rows_that_are_no_measurement_of_this_machine(run: Run, llama: Path, write: Write) -> None:
     rows = write(
         bench_row(llama, 110.0),
