@@ -226,23 +226,30 @@ def same_settings(one: LaunchSettings, other: LaunchSettings, kind: str) -> bool
 
 
 def _speed_key(settings: LaunchSettings, kind: str) -> tuple[object, ...]:
+    on_gpus = bool(settings.devices)
     key: tuple[object, ...] = (
         settings.devices if settings.gpu_layers or (kind == PREFILL and settings.op_offload) else (),
         settings.cache_type_k,
         settings.cache_type_v,
         settings.flash_attn,
-        settings.gpu_layers,
-        settings.n_cpu_moe,
+        # Without a GPU these change nothing, whatever llama-bench was told or took by itself.
+        settings.gpu_layers if on_gpus else 0,
+        settings.n_cpu_moe if on_gpus else 0,
         settings.tensor_split if len(settings.devices) > 1 else None,
         settings.split_mode if len(settings.devices) > 1 else None,
         settings.override_tensor,
-        settings.kv_offload,
+        settings.kv_offload and on_gpus,
     )
-    return key if kind == DECODE else (*key, settings.batch, settings.ubatch, settings.op_offload)
+    return key if kind == DECODE else (*key, settings.batch, settings.ubatch, settings.op_offload and on_gpus)
 
 
 def whole_model(settings: LaunchSettings, n_layer_all: int) -> LaunchSettings:
-    """``settings`` with one way of saying that every layer is on the GPUs, or that all experts are in RAM."""
+    """``settings`` with one way of saying that every layer is on the GPUs, or that all experts are in RAM.
+
+    Without a GPU every layer is in RAM, whatever was asked for.
+    """
+    if not settings.devices:
+        return replace(settings, gpu_layers=0, n_cpu_moe=0)
     if settings.gpu_layers < 0 or settings.gpu_layers > n_layer_all:
         settings = replace(settings, gpu_layers=ALL_LAYERS)
     if settings.n_cpu_moe >= n_layer_all:

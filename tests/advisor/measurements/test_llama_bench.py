@@ -19,7 +19,6 @@ from llmfit.advisor.measurements.llama_bench import (
     read_rows,
 )
 from llmfit.advisor.measurements.record import from_document, to_document
-from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.units import GB, GIB
 
 DATA = Path(__file__).parents[2] / "data"
@@ -52,7 +51,7 @@ def test_what_llama_bench_printed() -> None:
     assert prompt.tok_s == pytest.approx(60321.623)
     assert prompt.spread_share == pytest.approx(2826.461488 / 60321.623)
     assert (answer.backend, answer.build, answer.n_repeats, answer.n_threads) == ("cpu", None, 3, 1)
-    assert answer.settings.devices == () and answer.settings.gpu_layers == ALL_LAYERS
+    assert answer.settings.devices == () and answer.settings.gpu_layers == 0
     assert answer.measured_at == "2026-11-22T11:26:19Z"
 
 

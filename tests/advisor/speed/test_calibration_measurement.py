@@ -190,3 +190,15 @@ def test_all_layers_are_written_in_one_way() -> None:
     partly = replace(SETTINGS, gpu_layers=36, n_cpu_moe=5)
     assert whole_model(partly, 36) == partly
     assert whole_model(replace(SETTINGS, n_cpu_moe=36), 36).n_cpu_moe == ALL_LAYERS
+
+
+def test_without_a_gpu_the_number_of_layers_on_it_says_nothing() -> None:
+    """-1 is llama-bench's default, and measurements of earlier versions say 999."""
+    cpu = replace(SETTINGS, devices=())
+    for layers in (-1, 0, 20, ALL_LAYERS):
+        told = replace(cpu, gpu_layers=layers, n_cpu_moe=3)
+        assert (whole_model(told, 36).gpu_layers, whole_model(told, 36).n_cpu_moe) == (0, 0)
+        one = replace(GOOD, backend="cpu", settings=told)
+        wanted = replace(WANTED, backend="cpu", settings=replace(cpu, gpu_layers=0), depth_tokens=64)
+        assert find_measured([one], wanted) is not None
+    assert find_measured([GOOD], replace(WANTED, settings=replace(SETTINGS, gpu_layers=0))) is None
