@@ -26,6 +26,7 @@ DEEP: Range = (0.74, 1.22)
 SEVERAL_CARDS: Range = (0.68, 1.40)
 NEW_CLASS: Range = (0.74, 1.10)
 """On top of the others, where nobody or one user alone measured a card of this class."""
+_OF_OTHER_CARDS = "a card that is not among theirs lies outside more often"
 _PREFILL_WHY: Mapping[Placement, str] = {
     Placement.ONE_GPU: "one card of a class that was measured",
     Placement.SEVERAL_GPUS: "several cards of classes that were measured",
@@ -59,7 +60,7 @@ def decode_doubt(reads: DecodeReads, gpus: Sequence[Gpu], depth_tokens: int) -> 
     else:
         factors, why = ONE_CARD, "one card, a model without experts"
     if all(is_known(gpu) for gpu in used):
-        return Doubt(factors, f"{why}, of a class that several people measured")
+        return Doubt(factors, f"{why}, of a class that several people measured; {_OF_OTHER_CARDS}")
     low, high = factors
     return Doubt((low * NEW_CLASS[0], high * NEW_CLASS[1]), f"{why}, of a class that hardly anybody measured")
 

@@ -201,8 +201,9 @@ def bound_parts(speed: SpeedEstimate, plan: SpeedPlan) -> Iterator[tuple[str, fl
 
 def _prefill_bound_text(prefill: PrefillSpeed) -> str:
     return (
-        f"At most {two_figures(prefill.bound_tok_s)} tok/s: on each device its operations over its peak, or "
-        "the weights over the peak of its memory or link, whichever takes longer."
+        f"At most {two_figures(prefill.bound_tok_s)} tok/s: on each device the matrices' operations over its "
+        "peak (for a CPU none is known), or the weights over the peak of its memory or link, whichever takes "
+        "longer; attention is not counted."
     )
 
 

@@ -254,6 +254,8 @@ def test_the_bound_is_the_bytes_that_are_shown_over_the_peaks(run: Run, argument
 def test_the_doubt_is_explained(run: Run) -> None:
     known = " ".join(run("estimate", *QWEN, *CARD, "--explain").out.split())
     assert "one card, a model without experts, of a class that several people measured" in known
+    assert "a card that is not among theirs lies outside more often" in known
+    assert "the matrices' operations over its peak" in known and "attention is not counted" in known
     unknown = " ".join(run("estimate", *QWEN, "--gpu", "RTX 2060", "--explain").out.split())
     assert "by formula, not measured here" in unknown
     spilled = " ".join(run("estimate", *OFFLOADED, "--explain").out.split())
