@@ -54,14 +54,17 @@ def parse_size(text: str, what: str = "size") -> int:
     return size_bytes
 
 
-def parse_context(text: str, what: str = "context") -> int:
-    """Tokens in ``32768``, ``32k`` (x1024) or ``1m`` (x1024²). Raises UsageError for anything else."""
+def parse_context(text: str, what: str = "context", at_least_tokens: int = 1) -> int:
+    """Tokens in ``32768``, ``32k`` (x1024), ``1.5k`` or ``1m`` (x1024²). Raises UsageError for anything else."""
     match = _CONTEXT.fullmatch(text) if text.isascii() else None
     if match is None:
         raise UsageError(f"{what} {text!r}", "not a number of tokens", "Write 32768 or 32k.")
+    if not match[2] and "." in match[1]:
+        raise UsageError(f"{what} {text!r}", "not a whole number of tokens", "Write 32768 or 32k.")
     tokens = int(float(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()])
-    if not 1 <= tokens <= MAX_CONTEXT_TOKENS:
-        raise UsageError(f"{what} {text!r}", "out of range", f"It must be 1 to {MAX_CONTEXT_TOKENS} tokens.")
+    if not at_least_tokens <= tokens <= MAX_CONTEXT_TOKENS:
+        hint = f"It must be {at_least_tokens} to {MAX_CONTEXT_TOKENS} tokens."
+        raise UsageError(f"{what} {text!r}", "out of range", hint)
     return tokens
 
 

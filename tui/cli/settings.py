@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from llmfit.advisor.errors import UsageError
+from llmfit.advisor.memory.kv_cache import MAX_SLOTS
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.units import parse_context
@@ -13,6 +14,7 @@ from llmfit.advisor.units import parse_context
 _WHOLE = re.compile(r"[0-9]{1,10}")
 _PROPORTION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 MAX_COUNT = 2**31
+_SLOTS = f"must be 1 to {MAX_SLOTS}"
 
 
 def request_from(values: Mapping[str, object]) -> Request:
@@ -43,16 +45,16 @@ def request_from(values: Mapping[str, object]) -> Request:
         spec_type=_spec_type(value("spec_type")),
         mmproj_path=_word("--mmproj", value("mmproj")),
         outputs=_choice("--outputs", value("outputs"), ("server", "tool")),
-        depth_tokens=0 if value("depth") in (None, 0, "0") else _tokens("depth", value("depth")) or 0,
+        depth_tokens=_tokens("depth", value("depth"), at_least_tokens=0) or 0,
         prompt_tokens=_tokens("prompt", value("prompt")),
     )
 
 
-def _tokens(name: str, value: object) -> int | None:
+def _tokens(name: str, value: object, at_least_tokens: int = 1) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, str):
-        return parse_context(value, name)
+        return parse_context(value, name, at_least_tokens)
     raise UsageError(f"{name} {value!r}", "not a number of tokens", "Write 32768 or 32k.")
 
 
@@ -100,12 +102,21 @@ def _count_or_auto(name: str, value: object, or_word: str = "auto") -> int | Non
 
 def _parallel(value: object) -> int | None:
     """Slots; 0 stands for ``auto`` in a Request (``-np -1``: llama-server's own default)."""
-    if value in ("auto", "-1") or (value == -1 and isinstance(value, int)):
+    if value == "auto":
         return 0
+    hint = "Write a number of slots or auto."
+    if _is_negative(value):
+        raise UsageError(f"--parallel {value!r}", _SLOTS, hint)
     slots = _count_or_auto("--parallel", value)
-    if slots == 0:
-        raise UsageError("--parallel 0", "no slot can answer", "Write 1 or more, or auto.")
+    if slots is not None and not 1 <= slots <= MAX_SLOTS:
+        raise UsageError(f"--parallel {value!r}", _SLOTS, hint)
     return slots
+
+
+def _is_negative(value: object) -> bool:
+    if isinstance(value, str):
+        return value.startswith("-") and _WHOLE.fullmatch(value[1:]) is not None
+    return isinstance(value, int) and value < 0
 
 
 def _experts_in_ram(cpu_moe: object, n_cpu_moe: object) -> int | None:
