@@ -55,7 +55,7 @@ def parse_size(text: str, what: str = "size") -> int:
 
 
 def parse_context(text: str, what: str = "context", at_least_tokens: int = 1) -> int:
-    """Tokens in ``32768``, ``32k`` (x1024), ``1.5k`` or ``1m`` (x1024²). Raises UsageError for anything else."""
+    """Tokens in ``32768``, ``32k`` (x1024), ``1.5k`` or ``1m`` (x1024²). Raises UsageError else."""
     match = _CONTEXT.fullmatch(text) if text.isascii() else None
     if match is None:
         raise UsageError(f"{what} {text!r}", "not a number of tokens", "Write 32768 or 32k.")
