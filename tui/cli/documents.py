@@ -231,13 +231,16 @@ def _range_document(speed: SpeedRange) -> Document:
 
 
 def _term_document(term: Term) -> Document:
+    amount = term.amount
+    if amount is not None and term.unit == "B":
+        amount = round(amount)
     return {
         "what": term.what,
         "where": term.where,
         "cause": term.cause.value,
         "seconds": term.time_s,
-        "amount": term.amount,
-        "unit": term.unit,
+        "amount": amount,
+        "unit": None if amount is None else term.unit,
         "rate_per_s": term.rate_per_s,
     }
 

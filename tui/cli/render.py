@@ -196,6 +196,8 @@ def recommendation_lines(
             yield "Nothing in the catalogue fits this machine at this context and speed."
         return
     yield from _picks_table(recommendations)
+    if any(_lacks_ram_bandwidth(recommendation.judgement) for recommendation in recommendations):
+        yield from wrapped(_NEEDS_BANDWIDTH)
     for number, recommendation in enumerate(recommendations, 1):
         yield ""
         yield f"{number}. {printable(recommendation.judgement.model.id)}: {recommendation.purpose}"
@@ -230,6 +232,17 @@ def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
         row[_NAME] = printable(row[_NAME], max(MIN_MODEL_CHARACTERS, widest - over))
     numbers = range(len(rows[0]) - 4, len(rows[0]))
     return [*table(rows, right=(0, *numbers)), "GPU and RAM in GiB, decode and prefill in tokens per second"]
+
+
+_NEEDS_BANDWIDTH = "?: needs the RAM's bandwidth (--ram-bandwidth GB/S, or llmfit hardware --measure)"
+
+
+def _lacks_ram_bandwidth(judgement: Judgement) -> bool:
+    """Its speed is not known, and for no other reason."""
+    machine = judgement.machine
+    used = (gpu for gpu in machine.gpus if gpu.index in judgement.settings.devices)
+    known = all(gpu.bandwidth_bytes_per_s is not None for gpu in used)
+    return judgement.speed is None and known and machine.memory.bandwidth_bytes_per_s is None
 
 
 _NAME = 2

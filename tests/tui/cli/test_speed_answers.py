@@ -28,7 +28,7 @@ QWEN = ("Qwen/Qwen3-8B", "--quant", "Q4_K_M")
 OFFLOADED = ("Qwen3-30B-A3B", "--quant", "Q8_0", *CARD)
 NUMBER = (int, float, NONE)
 TERM = {
-    "what": str, "where": str, "cause": str, "seconds": float, "amount": NUMBER, "unit": str,
+    "what": str, "where": str, "cause": str, "seconds": float, "amount": NUMBER, "unit": (str, NONE),
     "rate_per_s": NUMBER,
 }  # fmt: skip
 CAUSES = {"gpu memory", "system memory", "compute", "launch overhead", "pcie"}
@@ -209,6 +209,8 @@ def test_the_terms_add_up_to_the_speeds(run: Run, arguments: tuple[str, ...]) ->
     check(terms, {"decode": [TERM], "prefill": [TERM]})
     for one in (*terms["decode"], *terms["prefill"]):
         assert one["cause"] in CAUSES
+        assert (one["amount"] is None) == (one["unit"] is None)
+        assert one["unit"] != "B" or isinstance(one["amount"], int)
         if one["amount"] is not None and one["rate_per_s"] is not None:
             assert one["amount"] / one["rate_per_s"] == pytest.approx(one["seconds"])
     token_s = sum(one["seconds"] for one in terms["decode"])
@@ -307,6 +309,14 @@ def test_the_list_has_prefill_and_fits_80_columns(run: Run, cards: tuple[str, ..
         assert len(line) <= 80 or line.strip().startswith(("llama-server ", "CUDA_")), line
     picks = run("recommend", *cards, "--json").document["recommendations"]
     assert all(pick["speed"] is None or pick["speed"]["prefill_tok_s"] for pick in picks)
+
+
+def test_the_list_says_what_a_speed_needs_that_is_not_known(run: Run) -> None:
+    blind = ("--gpu", "none", "--ram", "64GiB")
+    out = " ".join(run("recommend", *blind).out.split())
+    assert "?: needs the RAM's bandwidth (--ram-bandwidth GB/S, or llmfit hardware --measure)" in out
+    assert "needs the RAM's bandwidth" not in run("recommend", *UNKNOWN_CPU).out
+    assert "needs the RAM's bandwidth" not in run("recommend", *CARD).out
 
 
 # ---------------------------------------------------------------- measured here
