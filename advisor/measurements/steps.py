@@ -21,6 +21,7 @@ from llmfit.advisor.speed.reads import decode_reads
 from llmfit.advisor.speed.terms import StepTime
 
 NO_BANDWIDTH = "the bandwidth of what it ran on is not known"
+ASK_FOR_BANDWIDTH = "RAM's can be measured (llmfit hardware --measure) or told (--ram-bandwidth GB/S)"
 LONG_NAME = 40
 """Characters: most names of tensors are shorter."""
 MAX_WAYS = 1e5
@@ -52,11 +53,15 @@ class StepMaker:
             self._plan(key, model, settings)
         if measurement.kind == PREFILL:
             prompts = self._prefill[key]
-            return NO_BANDWIDTH if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
+            return self._no_bandwidth() if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
         plan = self._decode[key]
         if plan is None:
-            return NO_BANDWIDTH
+            return self._no_bandwidth()
         return plan.step(depth, settings.cache_type_k, settings.cache_type_v)
+
+    def _no_bandwidth(self) -> str:
+        known = self.machine.memory.bandwidth_bytes_per_s is not None
+        return NO_BANDWIDTH if known else f"{NO_BANDWIDTH}; {ASK_FOR_BANDWIDTH}"
 
     def _plan(self, key: Hashable, model: Model, settings: LaunchSettings) -> None:
         machine = self.machine

@@ -69,3 +69,12 @@ def test_a_pattern_that_takes_forever_is_not_tried(pattern: str) -> None:
 def test_without_patterns_there_is_a_step() -> None:
     model = build_model(find_model("Llama-3.1-8B-Instruct"), "Q4_K_M")
     assert not isinstance(StepMaker(MACHINE).step(ONE, model), str)
+
+
+def test_where_the_bandwidth_of_the_ram_is_not_known_it_says_what_to_do() -> None:
+    model = build_model(find_model("Llama-3.1-8B-Instruct"), "Q4_K_M")
+    unknown = replace(MACHINE, memory=replace(MACHINE.memory, bandwidth_bytes_per_s=None))
+    assert StepMaker(unknown).step(ONE, model) == (
+        "the bandwidth of what it ran on is not known; RAM's can be measured (llmfit hardware --measure) "
+        "or told (--ram-bandwidth GB/S)"
+    )
