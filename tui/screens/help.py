@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from collections.abc import Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -51,6 +54,57 @@ Where the bytes go
 """
 
 
+_KEY_WIDTH = 13
+_PAIR = re.compile(r"(  \S.{7}   \S.*?) {3,}(\S.{7})(\S.*)")
+"""Two keys side by side."""
+
+
+def help_text(width: int) -> str:
+    """The page as it is; where it is wider than ``width``, one key below the other and texts wrapped."""
+    lines = HELP.splitlines()
+    if max(map(len, lines)) <= width:
+        return HELP
+    return "\n".join(line for entry in _entries(lines) for line in _wrapped(entry, width))
+
+
+def _entries(lines: list[str]) -> Iterator[str]:
+    """Each key or paragraph as one line, whatever it was wrapped to."""
+    entry = ""
+    for line in lines:
+        starts = not line.startswith("  ") or (line[10:_KEY_WIDTH] == "   " and line[2] != " ")
+        if entry and not starts:
+            entry += f" {line.strip()}"
+            continue
+        if entry:
+            yield entry
+        pair = _PAIR.fullmatch(line)
+        entry = line
+        if pair is not None:
+            yield pair[1]
+            entry = f"  {pair[2]:<11}{pair[3]}"
+        elif not line:
+            yield ""
+            entry = ""
+    if entry:
+        yield entry
+
+
+def _wrapped(entry: str, width: int) -> list[str]:
+    if not entry.startswith(" "):
+        return [entry]  # a title, or a line between
+    is_key = entry[10:_KEY_WIDTH] == "   "
+    start = entry[: _KEY_WIDTH if is_key else 2]
+    rest = entry[len(start) :]
+    return textwrap.wrap(rest, width, initial_indent=start, subsequent_indent=" " * len(start))
+
+
+class _HelpText(Static):
+    """The page drawn to the width it has."""
+
+    def on_resize(self) -> None:
+        self.update(help_text(self.content_size.width))
+
+
 class HelpScreen(ModalScreen[None]):
     """Any of the closing keys goes back."""
 
@@ -62,7 +116,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help") as box:
             box.border_title = "Help"
-            yield Static(HELP, markup=False)
+            yield _HelpText(HELP, markup=False)
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:

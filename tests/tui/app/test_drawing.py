@@ -18,6 +18,7 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.catalog.gpus import lookup_gpu
 from llmfit.tui.flag_texts import explained_flags, split_flags
 from llmfit.tui.messages import Pick
+from llmfit.tui.screens.help import HELP, help_text
 from llmfit.tui.widgets.machine_panel import machine_text
 from llmfit.tui.widgets.memory_bar import estimate_bar
 from llmfit.tui.widgets.memory_view import memory_text, missing_by_device
@@ -230,3 +231,14 @@ def test_the_first_paint_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("width", [40, 54, 60])
+def test_the_help_keeps_its_columns_in_a_narrow_terminal(width: int) -> None:
+    lines = help_text(width).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert sorted(" ".join(lines).split()) == sorted(HELP.split())
+    assert "  enter      everything about it" in lines and "  y          copy the command" in lines
+    first = next(number for number, line in enumerate(lines) if line.startswith("  ✗          does not run"))
+    assert lines[first + 1].startswith(" " * 13) and lines[first + 1][13] != " "
+    assert help_text(max(map(len, HELP.splitlines()))) == HELP
