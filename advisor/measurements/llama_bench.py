@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 
@@ -34,6 +34,10 @@ _VARIANTS = frozenset(
     {"ti", "super", "laptop", "mobile", "max", "pro", "ultra", "xt", "xtx", "gre", "q", "d"}
 )
 """Words that tell two parts of one number apart: an RTX 3090 and an RTX 3090 Ti."""
+
+
+_OBJECT = re.compile(r'\{\s*"')
+"""The start of a JSON object, which a brace in a driver's warning is not."""
 
 
 class NotUnderstoodError(Exception):
@@ -103,25 +107,39 @@ class KnownModel:
     path: str | None = None
 
 
-def read_rows(text: str) -> Iterator[BenchRow]:
+@dataclass(frozen=True, slots=True)
+class BenchOutput:
+    """``n_broken`` rows are cut off, or no JSON; ``has_more``: than MAX_ROWS, and they were not read."""
+
+    rows: tuple[BenchRow, ...]
+    n_broken: int = 0
+    has_more: bool = False
+
+
+def read_output(text: str) -> BenchOutput:
     """Every JSON object in the text, whatever stands between them: an array, lines, warnings of a driver.
 
     An output that was cut off gives the rows before its end. The text is passed once: no row is inside
     another object, and nothing that llama-bench writes nests deeply.
     """
     decoder = json.JSONDecoder(parse_constant=lambda _: None, parse_int=_whole)
-    position, number = 0, 0
-    while number < MAX_ROWS and (position := text.find("{", position)) >= 0:
+    rows: list[BenchRow] = []
+    position, n_broken = 0, 0
+    while (position := text.find("{", position)) >= 0:
         try:
-            found, position = decoder.raw_decode(text, position)
+            found, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
+            n_broken += _OBJECT.match(text, position) is not None
             position = max(position + 1, error.pos)
             continue
         except RecursionError:
-            return
+            return BenchOutput(tuple(rows), n_broken + 1)
+        position = end
         if "n_prompt" in found and "n_gen" in found:
-            number += 1
-            yield BenchRow(number, found)
+            if len(rows) == MAX_ROWS:
+                return BenchOutput(tuple(rows), n_broken, has_more=True)
+            rows.append(BenchRow(len(rows) + 1, found))
+    return BenchOutput(tuple(rows), n_broken)
 
 
 def _whole(digits: str) -> int | None:

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.advisor.folders import DATA_VARIABLE
 from llmfit.advisor.measurements.place import measurements_file
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.speed.calibration.measurement import Measurement
@@ -31,6 +32,8 @@ APPLICATION_ID = 0x6C6C6D66
 """``llmf`` in the header of the file (PRAGMA application_id): it is ours."""
 BUSY_TIMEOUT_S = 5.0
 _WITHOUT = "Estimates go on without it."
+_ANOTHER = f"Name another folder with {DATA_VARIABLE}."
+_ELSEWHERE = f"Look at its permissions, or name another folder with {DATA_VARIABLE}."
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -119,8 +122,11 @@ class MeasurementStore:
         documents = [(one.machine_key, to_document(one)) for one in measurements]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            why = "no folder can be there: a file is in its way"
+            raise LlmfitError(printable(str(self.path.parent)), why, _ANOTHER) from None
         except OSError as error:
-            raise self._error(_reason(error)) from None
+            raise self._error(_reason(error), _ELSEWHERE) from None
         note = None
         if self.exists:
             broken = self._identity()
@@ -168,7 +174,8 @@ class MeasurementStore:
             if for_writing:
                 connection.execute("COMMIT")
         except sqlite.Error as error:
-            raise self._error(_sqlite_reason(error), "" if for_writing else _WITHOUT) from None
+            hints = [_WITHOUT] * (not for_writing) + [_ELSEWHERE] * _name(error).startswith(_FORBIDDEN)
+            raise self._error(_sqlite_reason(error), " ".join(hints)) from None
         finally:
             if connection is not None:
                 connection.close()
@@ -269,6 +276,10 @@ _REASONS = {
     "SQLITE_LOCKED": f"another program has kept it locked for {BUSY_TIMEOUT_S:.0f} s",
     "SQLITE_IOERR": "the disk does not read or write it",
 }
+
+
+_FORBIDDEN = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "SQLITE_CANTOPEN")
+"""What permissions, or another folder, help against."""
 
 
 def _sqlite_reason(error: sqlite3.Error) -> str:

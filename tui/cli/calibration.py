@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.files import read_start
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.measurements.calibrate import Judged, fit_judged, judge_measurements, subject_of
-from llmfit.advisor.measurements.llama_bench import NotUnderstoodError, measurement_of, read_rows
+from llmfit.advisor.measurements.llama_bench import (
+    MAX_ROWS,
+    BenchOutput,
+    BenchRow,
+    NotUnderstoodError,
+    measurement_of,
+    read_output,
+)
 from llmfit.advisor.measurements.record import SPEED_SETTINGS
 from llmfit.advisor.measurements.store import Kept, MeasurementStore
 from llmfit.advisor.speed.calibration.factors import PREFILL, Knob
@@ -48,6 +55,8 @@ _SCOPES = {
     "prefill_system": "prompts on the CPU",
     "prefill_pcie": "moving weights to the GPU for a prompt",
 }
+MAX_NAMED = 6
+"""Of those that one sentence is about."""
 RESIDUALS_OF = ("on_gpus", "with_weights_in_ram", "prefill")
 NOTICED_SHARE = 0.005
 """A factor nearer to 1 says nothing."""
@@ -82,15 +91,25 @@ def _lines(judged: Sequence[Judged], calibration: Calibration | None, of_all: bo
         return
     head = ["id", "model", "file", "test", "tok/s", "formula", "calibrated", ""]
     yield from table([head, *(_row(one, calibration) for one in judged)], right=(0, 4, 5, 6))
-    for one in judged:
-        if one.why_not is not None:
-            yield from wrapped(f"{one.kept.id} is not used: {printable(one.why_not)}.")
+    yield from _not_used((str(one.kept.id), one.why_not) for one in judged)
     yield ""
     if calibration is None:
         yield "None of them is used: estimates come from the formula alone."
         return
     yield from wrapped(_summary(calibration))
     yield from (f"  {text}" for _, _, text in _factors(calibration))
+
+
+def _not_used(reasons: Iterable[tuple[str, str | None]], how: str = "used") -> Iterator[str]:
+    """A sentence for each reason, with what it is the reason of; those without one are left out."""
+    names: dict[str, list[str]] = {}
+    for name, why in reasons:
+        if why is not None:
+            names.setdefault(why, []).append(name)
+    for why, mine in names.items():
+        some = ", ".join(mine[:MAX_NAMED]) + ", …" * (len(mine) > MAX_NAMED)
+        who = f"{some} is" if len(mine) == 1 else f"{len(mine)} ({some}) are"
+        yield from wrapped(f"{printable(who)} not {how}: {printable(why)}.")
 
 
 def _summary(calibration: Calibration) -> str:
@@ -215,16 +234,19 @@ class _Refused:
 def _add(parsed: argparse.Namespace) -> int:
     """0 where at least one row is kept now, 1 where none could be."""
     name = "standard input" if parsed.file == "-" else printable(parsed.file, 200)
-    text = _text(parsed.file, name)
     machine = machine_from(vars(parsed))
-    measurements, refused = _understood(text, machine)
-    if not measurements and not refused:
-        raise UsageError(name, "no output of llama-bench in it", _HINT)
+    if machine.described_by is not None:
+        why = "measurements are of this machine, not of one that is described"
+        raise UsageError("calibration add", why, "Leave --gpu and --machine away.")
+    output = _output(parsed.file, name)
+    measurements, refused = _understood(output.rows, machine)
     store = MeasurementStore()
     added = store.add(measurements) if measurements else None
     judged = _judged_of(machine, store, added.ids) if added and added.ids else []
     n_known = added.n_known if added else 0
     notes = [added.note] if added and added.note else []
+    if output.n_broken:
+        notes.append(f"{name}: {_rows(output.n_broken)} could not be read: broken, or cut off")
     if parsed.json:
         print_json(_added_document(store, judged, n_known, refused, notes))
     else:
@@ -240,9 +262,24 @@ def _judged_of(machine: Machine, store: MeasurementStore, ids: Sequence[int]) ->
     return [one for one in everything if one.kept.id in mine]
 
 
-def _understood(text: str, machine: Machine) -> tuple[list[Measurement], list[_Refused]]:
+def _output(file: str, name: str) -> BenchOutput:
+    """Raises UsageError where there is no row in it, or too many."""
+    output = read_output(_text(file, name))
+    if output.has_more:
+        raise UsageError(name, f"more than {MAX_ROWS} rows", "Add it in several parts; nothing is kept yet.")
+    if not output.rows:
+        broken = f"{_rows(output.n_broken)} could not be read: broken, or cut off"
+        raise UsageError(name, broken if output.n_broken else "no output of llama-bench in it", _HINT)
+    return output
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
+
+
+def _understood(rows: Iterable[BenchRow], machine: Machine) -> tuple[list[Measurement], list[_Refused]]:
     measurements, refused = [], []
-    for row in read_rows(text):
+    for row in rows:
         try:
             measurements.append(measurement_of(row, known_model(row), machine))
         except NotUnderstoodError as error:
@@ -252,6 +289,8 @@ def _understood(text: str, machine: Machine) -> tuple[list[Measurement], list[_R
 
 def _text(file: str, name: str) -> str:
     """Raises UsageError for a file that cannot be read."""
+    if file == "-" and sys.stdin is None:
+        raise UsageError(name, "closed", _HINT)
     try:
         if file == "-":
             content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
@@ -273,12 +312,12 @@ def _added_lines(
     n_used = sum(one.why_not is None for one in judged)
     known = f", {n_known} more had been kept before" if n_known else ""
     yield f"Kept {len(judged)} in {printable(str(store.path))}{known}; {n_used} of them will be used."
-    for one in judged:
-        if one.why_not is not None:
-            what = f"{tail(one.measurement.model_id)} {_test(one.measurement)}"
-            yield from wrapped(f"{one.kept.id} ({printable(what)}) is not used: {printable(one.why_not)}.")
-    for row in refused:
-        yield from wrapped(f"Row {row.number} ({printable(row.name)}) is not kept: {printable(row.why)}.")
+    yield from _not_used((_named(one), one.why_not) for one in judged)
+    yield from _not_used(((f"row {row.number}: {row.name}", row.why) for row in refused), "kept")
+
+
+def _named(one: Judged) -> str:
+    return f"{one.kept.id}: {tail(one.measurement.model_id)} {_test(one.measurement)}"
 
 
 def _added_document(
@@ -329,7 +368,9 @@ def _check_all(parsed: argparse.Namespace, kept: Sequence[Kept]) -> None:
 
 def _check_ids(ids: Sequence[int], kept: Sequence[Kept]) -> None:
     if not ids:
-        raise UsageError("forget", "which?", "Give numbers of llmfit calibration, or --all --yes.")
+        raise UsageError(
+            "forget", "no measurement is named", "Give numbers of llmfit calibration, or --all --yes."
+        )
     there = {one.id for one in kept}
     missing = [number for number in ids if number not in there]
     if missing:

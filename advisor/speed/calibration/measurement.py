@@ -154,7 +154,8 @@ def why_not_used(
     if one.kind == PREFILL and one.prompt_tokens <= 0:
         return "the length of the prompt is not known"
     if one.file_bytes < MIN_FILE_BYTES:
-        return f"the model is so small ({one.file_bytes / MIB:.3g} MiB) that it lies in the chip's cache"
+        size = f"{one.file_bytes / MIB:.3g} MiB, {MIN_FILE_BYTES // MIB} MiB at least"
+        return f"the model is so small ({size}) that it lies in the chip's cache"
     if one.speculative:
         return "with speculation: tokens that were guessed are no measure of the machine"
     if one.other_load:

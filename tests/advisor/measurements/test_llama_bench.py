@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
+from llmfit.advisor.measurements import llama_bench
 from llmfit.advisor.measurements.llama_bench import (
     BenchRow,
     KnownModel,
     NotUnderstoodError,
     measurement_of,
-    read_rows,
+    read_output,
 )
 from llmfit.advisor.measurements.record import from_document, to_document
 from llmfit.advisor.units import GB, GIB
@@ -37,12 +38,16 @@ GPU_ROW: dict[str, object] = {
 }
 
 
+def rows_of(text: str) -> tuple[BenchRow, ...]:
+    return read_output(text).rows
+
+
 def row(**changes: object) -> BenchRow:
     return BenchRow(1, {**GPU_ROW, **changes})
 
 
 def test_what_llama_bench_printed() -> None:
-    rows = list(read_rows(JSON))
+    rows = rows_of(JSON)
     assert [one.number for one in rows] == [1, 2, 3, 4]
     prompt, answer, deep_prompt, deep_answer = (measurement_of(one, TINY, EPYC) for one in rows)
     assert (prompt.kind, prompt.prompt_tokens, prompt.depth_tokens) == ("prefill", 64, 0)
@@ -56,15 +61,32 @@ def test_what_llama_bench_printed() -> None:
 
 
 def test_lines_say_the_same_as_the_array() -> None:
-    kinds = [(m.kind, m.depth_tokens) for m in (measurement_of(one, TINY, EPYC) for one in read_rows(JSONL))]
+    kinds = [(m.kind, m.depth_tokens) for m in (measurement_of(one, TINY, EPYC) for one in rows_of(JSONL))]
     assert kinds == [("prefill", 0), ("decode", 8), ("prefill", 128), ("decode", 136)]
 
 
 def test_an_output_that_was_cut_off_or_mixed_with_warnings() -> None:
-    assert len(list(read_rows(JSON[: len(JSON) * 5 // 8]))) == 2
+    assert len(list(rows_of(JSON[: len(JSON) * 5 // 8]))) == 2
     assert (
-        len(list(read_rows("ggml_cuda_init: found 1 device {\n" + JSONL.replace("\n", "\nwarning }\n")))) == 4
+        len(list(rows_of("ggml_cuda_init: found 1 device {\n" + JSONL.replace("\n", "\nwarning }\n")))) == 4
     )
+
+
+def test_rows_that_are_broken_are_counted() -> None:
+    assert read_output(JSON).n_broken == read_output(JSONL).n_broken == 0
+    assert read_output(JSON[: len(JSON) * 5 // 8]).n_broken == 1
+    lines = JSONL.splitlines()
+    for broken in (lines[1][:200], lines[1][:10], lines[1].replace('"avg_ts": ', '"avg_ts": nan')):
+        found = read_output("\n".join([lines[0], broken, *lines[2:]]))
+        assert (len(found.rows), found.n_broken) == (3, 1)
+    assert read_output("found 1 device {\n" + JSONL).n_broken == 0
+
+
+def test_more_rows_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_bench, "MAX_ROWS", 4)
+    assert not read_output(JSON).has_more
+    monkeypatch.setattr(llama_bench, "MAX_ROWS", 3)
+    assert read_output(JSON).has_more and len(rows_of(JSON)) == 3
 
 
 @pytest.mark.parametrize(
@@ -73,13 +95,13 @@ def test_an_output_that_was_cut_off_or_mixed_with_warnings() -> None:
     ids=["empty", "list", "object", "other", "braces", "brackets", "bytes", "cut"],
 )
 def test_what_is_no_output_has_no_rows(text: str) -> None:
-    assert list(read_rows(text)) == []
+    assert rows_of(text) == ()
 
 
 def test_a_number_beyond_all_bounds_is_not_told() -> None:
     endless = "1" + "0" * 400
     for text in (endless, f"-{endless}", "1" + "0" * 5000):
-        rows = list(read_rows(JSON.replace('"avg_ts": 60321.623000', f'"avg_ts": {text}')))
+        rows = list(rows_of(JSON.replace('"avg_ts": 60321.623000', f'"avg_ts": {text}')))
         assert len(rows) == 4
         with pytest.raises(NotUnderstoodError, match="no speed"):
             measurement_of(rows[0], TINY, EPYC)
@@ -96,10 +118,10 @@ def test_hostile_text_is_passed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return plain(self, text, at)
 
     monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
-    assert list(read_rows('{"a":' * 100_000)) == []
-    assert list(read_rows('{"x":[' * 900 + '{"n":1},' * 5000)) == []
+    assert rows_of('{"a":' * 100_000) == ()
+    assert rows_of('{"x":[' * 900 + '{"n":1},' * 5000) == ()
     assert begun < 10
-    assert len(list(read_rows("{ggml: {" + JSON))) == 4
+    assert len(list(rows_of("{ggml: {" + JSON))) == 4
 
 
 def test_a_row_of_two_gpus() -> None:

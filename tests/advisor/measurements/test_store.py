@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = MeasurementStore(tmp_path / "file" / "measurements.sqlite3")
     assert store.all() == ()
-    with pytest.raises(LlmfitError, match=r"not a directory|file exists"):
+    with pytest.raises(LlmfitError, match=r"a file is in its way\. Name another folder with LLMFIT_DATA"):
         store.add([ONE])
 
 
@@ -249,7 +249,10 @@ def test_a_file_that_may_not_be_written(store: MeasurementStore, monkeypatch: py
 
     monkeypatch.setattr(MeasurementStore, "_connect", read_only)
     assert store.all() == (Kept(1, ONE),)
-    with pytest.raises(LlmfitError, match="cannot be written"):
+    with pytest.raises(
+        LlmfitError,
+        match=r"cannot be written\. Look at its permissions, or name another folder with LLMFIT_DATA",
+    ):
         store.add([TWO])
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from llmfit.advisor.measurements import llama_bench
+from llmfit.tui.cli import calibration
+from llmfit.tui.session import machine_from
 from tests.tui.cli.conftest import Run
 
 DATA = Path(__file__).parents[2] / "data"
@@ -42,6 +47,15 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What --gpu describes is taken for the machine that the tests run on."""
+    described = calibration.machine_from
+    monkeypatch.setattr(
+        calibration, "machine_from", lambda values: replace(described(values), described_by=None)
+    )
 
 
 @pytest.fixture
@@ -110,7 +124,7 @@ def test_another_machine_does_not_see_them(run: Run, several: Path) -> None:
     assert run(*other, "calibration").out.startswith("Nothing has been measured on this machine.")
     everything = run(*other, "calibration", "--all")
     assert everything.out.count("✗ not used") == 3
-    assert "1 is not used: of another machine, or of this one before its parts changed." in everything.out
+    assert "3 (1, 2, 3) are not used: of another machine, or of this one before its parts" in everything.out
     assert "None of them is used" in everything.out
 
 
@@ -119,8 +133,8 @@ def test_what_is_kept_and_not_used_says_why(run: Run, llama: Path, write: Write)
     added = run(*CARD, "calibration", "add", rows)
     assert added.code == 0 and "0 of them will be used." in added.out
     text = " ".join(added.out.split())
-    assert "1 (llama3.1-8b.Q4_K_M decode at 64) is not used: faster than this machine's memory allows" in text
-    assert "2 (llama3.1-8b.Q4_K_M decode at 64) is not used: its repeats differ too much (40% of" in text
+    assert "1: llama3.1-8b.Q4_K_M decode at 64 is not used: faster than this machine's memory allows" in text
+    assert "2: llama3.1-8b.Q4_K_M decode at 64 is not used: its repeats differ too much (40% of" in text
 
 
 def test_runs_of_the_same_that_disagree(run: Run, llama: Path, write: Write) -> None:
@@ -145,9 +159,9 @@ def test_rows_that_are_no_measurement_of_this_machine(run: Run, llama: Path, wri
     answer = run(*CARD, "calibration", "add", rows)
     text = " ".join(answer.out.split())
     assert answer.code == 0 and "Kept 1 in" in text
-    assert "pp512+tg128) is not kept: prompt and answer timed together." in text
+    assert "pp512+tg128 is not kept: prompt and answer timed together." in text
     assert "is not kept: measured on NVIDIA GeForce RTX 4090; this machine has" in text
-    assert "Row 4 (gone.gguf tg128) is not kept: no such file here, and no clip 1B F16 of this size" in text
+    assert "row 4: gone.gguf tg128 is not kept: no such file here, and no clip 1B F16 of this size" in text
     document = run(*CARD, "calibration", "add", rows, "--json").document
     assert [row["row"] for row in document["not_kept"]] == [2, 3, 4] and document["known_before"] == 1
 
@@ -214,6 +228,70 @@ def test_a_file_that_is_none(run: Run, tmp_path: Path, name: str, why: str) -> N
     assert answer.code == 2 and f": {why}." in answer.err
 
 
+@pytest.mark.parametrize("machine", [("--gpu", "RTX 3090", "--ram", "64GiB"), ("--machine", "rig.json")])
+def test_nothing_is_kept_for_a_machine_that_is_described(
+    run: Run, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: tuple[str, ...]
+) -> None:
+    rig = tmp_path / "rig.json"
+    rig.write_text(run("hardware", "--gpu", "RTX 3090", "--ram", "64GiB", "--json").out)
+    monkeypatch.setattr(calibration, "machine_from", machine_from)
+    answer = run("calibration", "add", several, *(rig if word == rig.name else word for word in machine))
+    assert answer.code == 2 and answer.out == ""
+    assert answer.err == (
+        "llmfit: error: calibration add: measurements are of this machine, not of one that is described. "
+        "Leave --gpu and --machine away.\n"
+    )
+    assert not (tmp_path / "own data").exists()
+
+
+def test_more_rows_than_are_read_are_refused(
+    run: Run, several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_bench, "MAX_ROWS", 2)
+    answer = run(*CARD, "calibration", "add", several)
+    assert answer.code == 2 and " rows. Add it in several parts; nothing is kept yet.\n" in answer.err
+    assert not (tmp_path / "own data").exists()
+
+
+def test_rows_that_are_broken_are_told(run: Run, several: Path) -> None:
+    text = several.read_text()
+    several.write_text(text[: len(text) * 5 // 6])
+    answer = run(*CARD, "calibration", "add", several)
+    assert answer.code == 0 and answer.out.startswith("Kept 2 in")
+    assert answer.err == f"llmfit: note: {several}: 1 row could not be read: broken, or cut off\n"
+    assert (
+        "1 row could not be read" in run(*CARD, "calibration", "add", several, "--json").document["notes"][0]
+    )
+    several.write_text(text[: len(text) // 6])
+    none = run(*CARD, "calibration", "add", several)
+    assert none.code == 2 and f"{several}: 1 row could not be read: broken, or cut off." in none.err
+
+
+def test_one_reason_is_told_once(run: Run, llama: Path, write: Write) -> None:
+    rows = [bench_row(llama, 900.0 + i) for i in range(9)] + [bench_row(llama, 9.0, n_prompt=5)] * 3
+    text = " ".join(run(*CARD, "calibration", "add", write(*rows)).out.split())
+    assert text.count("faster than this machine's memory allows") == 1
+    assert text.count("prompt and answer timed together") == 1
+    assert "9 (1: llama3.1-8b.Q4_K_M decode at 64, 2: " in text and ", …) are not used: faster" in text
+    assert "3 (row 10: " in text and ") are not kept: prompt" in text
+
+
+def test_no_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    answer = run(*CARD, "calibration", "add", "-")
+    assert answer.code == 2 and answer.err.startswith("llmfit: error: standard input: closed. Write one")
+
+
+def test_a_data_folder_that_is_a_file(run: Run, several: Path, tmp_path: Path) -> None:
+    (tmp_path / "own data").touch()
+    answer = run(*CARD, "calibration", "add", several)
+    assert answer.code == 1
+    assert answer.err == (
+        f"llmfit: error: {tmp_path / 'own data'}: no folder can be there: a file is in its way. "
+        "Name another folder with LLMFIT_DATA.\n"
+    )
+
+
 def test_forgetting(run: Run, several: Path) -> None:
     run(*CARD, "calibration", "add", several)
     assert run("calibration", "forget", "2").out == "Forgot 1 measurement.\n"
@@ -228,7 +306,7 @@ def test_forgetting(run: Run, several: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ((), "forget: which?"),
+        ((), "forget: no measurement is named. Give"),
         (("7",), "measurement 7: there is none"),
         (("1", "7"), "measurement 7: there is none"),
         (("1", "--all", "--yes"), "--all: contradicts the numbers"),
