@@ -53,7 +53,9 @@ class StepMaker:
             self._plan(key, model, settings)
         if measurement.kind == PREFILL:
             prompts = self._prefill[key]
-            return self._no_bandwidth() if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
+            return (
+                self._no_bandwidth() if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
+            )
         plan = self._decode[key]
         if plan is None:
             return self._no_bandwidth()
