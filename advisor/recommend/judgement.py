@@ -11,7 +11,7 @@ from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_CPU, FITS_GPU, FITS
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import launch_environment, shell_command
-from llmfit.advisor.speed.decode.host_constants import USUAL_CORES
+from llmfit.advisor.speed.decode.host import usual_cores
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan
 from llmfit.advisor.speed.prefill.constants import Placement
 
@@ -94,7 +94,8 @@ class Judgement:
         prompts = ""
         if plan.prefill is not None and plan.prefill.placement is Placement.UNKNOWN_CPU:
             prompts = ", prompts by the RAM's bandwidth"
-        yield f"How many cores the CPU has is not known: decode is calculated for {USUAL_CORES}{prompts}."
+        n = usual_cores(self.machine.memory)
+        yield f"How many cores the CPU has is not known: decode is calculated for {n}{prompts}."
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from llmfit.advisor.hardware.fingerprint import machine_fingerprint
 from llmfit.advisor.hardware.machine import Gpu, Machine
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.speed.calibration.factors import DECODE, PREFILL, REPEAT_NOISE_SHARE
+from llmfit.advisor.speed.decode.host import n_working_cores
 from llmfit.advisor.text import clean_text
 from llmfit.advisor.units import GB, MIB
 
@@ -132,9 +133,8 @@ def planned_backend(machine: Machine, settings: LaunchSettings) -> str:
 
 
 def usual_threads(machine: Machine) -> int | None:
-    """How many llama.cpp takes by itself: the fast physical cores (common/common.cpp,
-    common_cpu_get_num_math)."""
-    return machine.cpu.performance_cores or machine.cpu.physical_cores
+    """How many llama.cpp takes by itself; ``None`` where nobody tells."""
+    return n_working_cores(machine.cpu)
 
 
 # ---------------------------------------------------------------- when to believe it

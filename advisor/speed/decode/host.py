@@ -15,11 +15,13 @@ from llmfit.advisor.hardware.machine import Cpu, Machine, Memory
 from llmfit.advisor.speed.decode.host_constants import (
     CPU_ONLY_RANGE,
     EXPERTS_IN_RAM_RANGE,
+    FEWEST_CORES,
     HOST,
     I_QUANT,
     LAYERS_IN_RAM_RANGE,
+    MOST_CORES,
     TYPE_GROUPS,
-    USUAL_CORES,
+    USUAL_BYTES_PER_S_A_CORE,
     HostConstants,
 )
 from llmfit.advisor.speed.reads import DecodeReads, PlaceReads, Role, WeightReads
@@ -54,7 +56,7 @@ class Host:
         ram, cpu = machine.memory, machine.cpu
         if ram.bandwidth_bytes_per_s is None:
             return None
-        n_cores = n_working_cores(cpu)
+        n_cores = n_working_cores(cpu) or usual_cores(ram)
         return Host(
             read_bytes_per_s=_read_bytes_per_s(ram, cpu.numa_nodes or 1, n_cores, constants),
             peak_bytes_per_s=float(max(ram.bandwidth_bytes_per_s, ram.peak_bandwidth_bytes_per_s or 0)),
@@ -70,10 +72,16 @@ class Host:
         return read.n_parameters * each_s / self.n_fast_cores
 
 
-def n_working_cores(cpu: Cpu) -> int:
+def n_working_cores(cpu: Cpu) -> int | None:
     """Threads that llama.cpp starts by default: one a physical core, of the fast ones where a CPU has both
     kinds (common_cpu_get_num_math, common/common.cpp; Ollama does the same)."""
-    return cpu.performance_cores or cpu.physical_cores or USUAL_CORES
+    return cpu.performance_cores or cpu.physical_cores
+
+
+def usual_cores(ram: Memory) -> int:
+    """How many cores a CPU with this RAM usually has, where nobody tells; see USUAL_BYTES_PER_S_A_CORE."""
+    peak = ram.peak_bandwidth_bytes_per_s or ram.bandwidth_bytes_per_s or 0
+    return max(FEWEST_CORES, min(MOST_CORES, round(peak / USUAL_BYTES_PER_S_A_CORE)))
 
 
 def _is_old(cpu: Cpu) -> bool:

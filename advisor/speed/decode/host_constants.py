@@ -64,8 +64,10 @@ class HostConstants:
 
 
 HOST = HostConstants()
-USUAL_CORES = 8
-"""Where nobody tells how many cores a CPU has: a desktop or laptop of today."""
+USUAL_BYTES_PER_S_A_CORE = 10e9
+"""Where nobody tells how many cores a CPU has: so much of its RAM's peak for each, as in the rows (i5-3230M
+13, 7840HS 11, 5600X 8.5, EPYC 9554 7, 7950X 5 GB/s): a wider memory has a larger CPU."""
+FEWEST_CORES, MOST_CORES = 2, 64
 
 CPU_ONLY_RANGE = (0.65, 1.35)
 """Low and high as factors of the expected speed. Of 387 runs on devices left out of the fit 89 % (alone),

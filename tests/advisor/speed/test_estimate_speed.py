@@ -361,6 +361,7 @@ def test_an_old_card_is_slower_than_its_bandwidth_says() -> None:
 def test_a_measured_bandwidth_is_no_bound_where_the_peak_is_known() -> None:
     model = build_model(find_model("Llama-3.1-8B"), "Q4_K_M")
     measured = simulate_machine(["none"], "64GiB", "40", None, lookup_gpu)
+    measured = replace(measured, cpu=Cpu(None, 8, 16))
     peak = replace(measured, memory=replace(measured.memory, peak_bandwidth_bytes_per_s=64 * 10**9))
     first, second = (judge(model, machine, Request()).speed for machine in (measured, peak))
     assert first is not None and second is not None

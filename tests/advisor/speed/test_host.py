@@ -13,7 +13,7 @@ from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.decode.host import Host, cache_bytes_per_s, host_terms, n_working_cores
+from llmfit.advisor.speed.decode.host import Host, cache_bytes_per_s, host_terms, n_working_cores, usual_cores
 from llmfit.advisor.speed.decode.host_constants import CPU_ONLY_RANGE, HOST, TYPE_GROUPS
 from llmfit.advisor.speed.estimate import SpeedEstimate, estimate_speed
 from llmfit.advisor.speed.reads import CacheReads, PlaceReads, Role, WeightReads
@@ -107,7 +107,15 @@ def test_every_group_of_types_has_its_cost() -> None:
 def test_fast_cores_work_alone() -> None:
     assert n_working_cores(Cpu(None, 10, 12, performance_cores=2)) == 2
     assert n_working_cores(Cpu(None, 6, 12)) == 6
-    assert n_working_cores(Cpu(None, None, None)) == 8
+    assert n_working_cores(Cpu(None, None, None)) is None
+
+
+def test_cores_that_nobody_tells_follow_from_the_ram() -> None:
+    of = {
+        peak: usual_cores(Memory(None, None, bandwidth_bytes_per_s=peak * GB))
+        for peak in (5, 26, 64, 460, 9000)
+    }
+    assert of == {5: 2, 26: 3, 64: 6, 460: 46, 9000: 64}
 
 
 def test_few_cores_cannot_use_a_wide_ram() -> None:
