@@ -59,10 +59,8 @@ class AdvisorScreen(FullScreen):
     def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
-        self.machine: Machine | None = None
-        """The one that the last question was about."""
-        self.speeds: MachineSpeeds | None = None
-        """What had been measured on it then."""
+        self.machine: Machine | None = None  # that the last question was about
+        self.speeds: MachineSpeeds | None = None  # what had been measured on it then
         self.question = Question()
         self._asking = Asking(self, advice)
         self._answer = PicksReady(0, (), finished=False)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.reactive import reactive
-from textual.widgets import Static
 
 from llmfit.tui.labels import device_label
+from llmfit.tui.widgets.judgement_view import JudgementView
 from llmfit.tui.widgets.memory_bar import (
     FREE_GLYPH,
     OTHERS_GLYPH,
@@ -30,20 +29,11 @@ _SHORT_NAMES = {"compute": "comp", "weights": "wts", "driver": "drv"}
 _GAP = "  "
 
 
-class MemoryView(Static):
+class MemoryView(JudgementView):
     """Draws the memory of a judgement to the width it has."""
 
-    judgement: reactive[Judgement | None] = reactive(None)
-
-    def watch_judgement(self) -> None:
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = self.content_size.width
-        self.update(Text("") if self.judgement is None else memory_text(self.judgement, width))
+    def text_of(self, judgement: Judgement, width: int) -> Text:
+        return memory_text(judgement, width)
 
 
 def memory_text(judgement: Judgement, width: int) -> Text:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.reactive import reactive
-from textual.widgets import Static
+
+from llmfit.tui.widgets.judgement_view import JudgementView
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.judgement import Judgement
@@ -21,20 +21,11 @@ _DROPPED_FIRST = (3, 2)
 """Of a sum's columns in a narrow terminal: the rate, then the amount."""
 
 
-class SpeedView(Static):
+class SpeedView(JudgementView):
     """Draws the speed of a judgement to the width it has."""
 
-    judgement: reactive[Judgement | None] = reactive(None)
-
-    def watch_judgement(self) -> None:
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        width = self.content_size.width
-        self.update(Text("") if self.judgement is None else speed_view(self.judgement, width))
+    def text_of(self, judgement: Judgement, width: int) -> Text:
+        return speed_view(judgement, width)
 
 
 def speed_view(judgement: Judgement, width: int) -> Text:
