@@ -44,7 +44,7 @@ def test_a_number_is_digits_or_unknown(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.getbasetemp() / "number"
     path.write_text(text, encoding="utf-8", errors="replace")
     number = read_number(path)
-    assert number is None or (0 <= number <= 2**50 and number == int(text))
+    assert number is None or (0 <= number <= 2**50 and number == int(text.strip()))
 
 
 def test_a_card_with_two_nodes_and_links_in_a_circle(tree: Tree) -> None:
