@@ -86,11 +86,6 @@ def speeds_of(machine: Machine, store: MeasurementStore, step_of: StepOf) -> Mac
     return MachineSpeeds(fit_judged(judged), used)
 
 
-def calibration_for(machine: Machine, store: MeasurementStore, step_of: StepOf) -> Calibration | None:
-    """The calibration alone of ``speeds_of``."""
-    return speeds_of(machine, store, step_of).calibration
-
-
 def subject_of(measurement: Measurement) -> Subject:
     return Subject(measurement.kind, measurement.quantization, measurement.family)
 

@@ -7,17 +7,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.memory.assignment import assign_layers
-from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.speed.calibration.factors import PREFILL
+from llmfit.advisor.speed.calibration.factors import DECODE
 from llmfit.advisor.speed.calibration.measurement import Measurement
-from llmfit.advisor.speed.decode.card import Card
-from llmfit.advisor.speed.decode.host import Host
-from llmfit.advisor.speed.decode.plan import DecodePlan, plan_decode
-from llmfit.advisor.speed.prefill.plan import PrefillPlan, plan_prefill
-from llmfit.advisor.speed.reads import decode_reads
+from llmfit.advisor.speed.estimate import SpeedPlan, plan_speed
 from llmfit.advisor.speed.terms import StepTime
 
 NO_BANDWIDTH = "the bandwidth of what it ran on is not known"
@@ -33,8 +27,7 @@ class StepMaker:
     """Steps of measurements on one machine; the same model placed in the same way is laid out once."""
 
     machine: Machine
-    _decode: dict[Hashable, DecodePlan | None] = field(default_factory=dict)
-    _prefill: dict[Hashable, PrefillPlan | None] = field(default_factory=dict)
+    _plans: dict[Hashable, SpeedPlan | None] = field(default_factory=dict)
 
     def step(self, measurement: Measurement, model: Model) -> StepTime | str:
         """One token, or the whole prompt; or why the formula says nothing of it.
@@ -47,35 +40,21 @@ class StepMaker:
         here = {gpu.index for gpu in self.machine.gpus}
         if not here.issuperset(settings.devices):
             return "on a GPU that is not here now"
-        plans = self._prefill if measurement.kind == PREFILL else self._decode
         key = (model.id, model.quantization, model.file_bytes, settings)
-        if key not in plans:
-            self._plan(key, model, settings)
-        if measurement.kind == PREFILL:
-            prompts = self._prefill[key]
-            return (
-                self._no_bandwidth() if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
-            )
-        plan = self._decode[key]
+        if key not in self._plans:
+            weights = weight_table(model.shape, model.tensors)
+            self._plans[key] = plan_speed(model, weights, self.machine, settings)
+        plan = self._plans[key]
         if plan is None:
             return self._no_bandwidth()
-        return plan.step(depth, settings.cache_type_k, settings.cache_type_v)
+        if measurement.kind == DECODE:
+            return plan.formula.step(depth, settings.cache_type_k, settings.cache_type_v)
+        prompts = plan.prefill
+        return self._no_bandwidth() if prompts is None else prompts.prompt(measurement.prompt_tokens, depth)
 
     def _no_bandwidth(self) -> str:
         known = self.machine.memory.bandwidth_bytes_per_s is not None
         return NO_BANDWIDTH if known else f"{NO_BANDWIDTH}; {ASK_FOR_BANDWIDTH}"
-
-    def _plan(self, key: Hashable, model: Model, settings: LaunchSettings) -> None:
-        machine = self.machine
-        gpus = machine.gpus_of(settings.devices)
-        weights = weight_table(model.shape, model.tensors)
-        assignment = assign_layers(model.shape, settings, [gpu.usable_bytes for gpu in gpus], weights)
-        reads = decode_reads(model.shape, model.tensors, weights, assignment)
-        gpus = gpus[: assignment.n_devices]
-        cards = [card for gpu in gpus if (card := Card.of(gpu)) is not None]
-        known = len(cards) == len(gpus)
-        self._decode[key] = plan_decode(reads, cards, Host.of(machine)) if known else None
-        self._prefill[key] = plan_prefill(model.shape, reads, gpus, machine, settings)
 
 
 def is_quick(pattern: str) -> bool:

@@ -15,14 +15,6 @@ def _plain(r: Recurrence, layer: int, name: str) -> Tensor:
     return found
 
 
-def _convolve(r: Recurrence, layer: int, x: Tensor, channels: int) -> Tensor:
-    """The causal convolution over the last tokens, with its state (x: channels first)."""
-    b = r.b
-    kernel = b.need(f"blk.{layer}.ssm_conv1d.weight")
-    store = r.conv_store(layer)
-    return _convolve_loaded(r, layer, x, channels, kernel, store, r.load(store))
-
-
 def _convolve_loaded(
     r: Recurrence, layer: int, x: Tensor, channels: int, kernel: Tensor, store: Tensor, loaded: Tensor
 ) -> Tensor:

@@ -11,7 +11,6 @@ import pytest
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.measurements.calibrate import (
     MachineSpeeds,
-    calibration_for,
     fit_judged,
     judge_measurements,
     speeds_of,
@@ -142,7 +141,6 @@ def test_from_the_store_to_a_calibration(tmp_path: Path) -> None:
     assert speeds.used == tuple(slow)
     assert speeds.calibration is not None and speeds.calibration.n_used == 3
     assert speeds.calibration.factor(("gpu_memory", "")) > 1.1
-    assert calibration_for(MACHINE, store, step_of) == speeds.calibration
     wanted = Wanted(KEY, "cuda", "m", "Q4_K_M", 5 * GB, "llama", BASE.settings)
     measured = speeds.measured(wanted)
     assert measured is not None and measured.tok_s == slow[0].tok_s
