@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -17,9 +18,9 @@ class JudgementView(Static):
 
     judgement: reactive[Judgement | None] = reactive(None)
 
+    @abstractmethod
     def text_of(self, judgement: Judgement, width: int) -> Text:
         """What it shows of a judgement in so many columns."""
-        raise NotImplementedError
 
     def watch_judgement(self) -> None:
         self._draw()
