@@ -48,14 +48,18 @@ linux_or_mac = pytest.mark.skipif(sys.platform == "win32", reason="Windows is no
 
 @linux_or_mac
 def test_the_real_threads_read_their_whole_buffers() -> None:
-    """The very path of a real measurement, for a few milliseconds and with small buffers."""
+    """The very path of a real measurement, with small buffers.
+
+    A few milliseconds are enough where two cores are free. On a busy computer the scheduler may let one
+    thread read after the other, so a round without a common time is asked again for longer.
+    """
     team = ReaderTeam(2, 256 * KIB, cpus_to_pin(2, ram_bandwidth.usable_cpus()))
     try:
         assert team.cached_bytes_per_s > 0
-        rates = [team.run_round(0.01) for _ in range(3)]
+        rate = next(filter(None, map(team.run_round, (0.01, 0.1, 0.5, 2.0, 8.0))), None)
     finally:
         team.close()
-    assert any(rate is not None and rate > 1e6 for rate in rates)
+    assert rate is not None and rate > 1e6
     assert threading.active_count() < 20 and not any(thread.is_alive() for thread in team._threads)
 
 
