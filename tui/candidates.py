@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from llmfit.advisor.recommend.ranking import Candidate, Quality
+from llmfit.advisor.recommend.quality import Quality
+from llmfit.advisor.recommend.ranking import Candidate
 from llmfit.advisor.units import GIB
 from llmfit.catalog.build import build_model, only_quantization
 from llmfit.catalog.models import list_models
-from llmfit.catalog.quality import quality_loss, quality_of
+from llmfit.catalog.quality import quality_loss
+from llmfit.tui.model_facts import known_quality
 
 UNMEASURED_LOSS_POINTS = 45.0
 """A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
@@ -46,18 +48,6 @@ def candidates_for(use_case: str) -> Iterator[Candidate]:
 def _line_of(family: str) -> str:
     """``Qwen`` for Qwen3.5, Qwen3-Next and Qwen2.5: a newer generation stands for the older ones."""
     return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
-
-
-def known_quality(model_id: str, use_case: str) -> Quality | None:
-    """The catalogue's figures for a model as the advisor ranks and shows them; None where it has none."""
-    found = quality_of(model_id, use_case)
-    if found is None:
-        return None
-    sources = tuple(
-        f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
-        for source in found.sources
-    )
-    return Quality(found.score, found.lo80, found.hi80, found.grade, found.is_tested, found.basis, sources)
 
 
 def loss_points(quant: str, candidate: Candidate) -> float:

@@ -165,7 +165,7 @@ def _judged(
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
     from llmfit.catalog.build import build_model, only_quantization
-    from llmfit.tui.candidates import known_quality
+    from llmfit.tui.model_facts import known_quality
     from llmfit.tui.session import ModelChoice
 
     request = Request(context_tokens=context_tokens)
@@ -204,7 +204,7 @@ def _judged_file(
 ) -> Pick:
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.recommend.search import judge
-    from llmfit.tui.candidates import known_quality
+    from llmfit.tui.model_facts import known_quality
 
     judgement = judge(model, machine, Request(context_tokens=context_tokens), remedies=False, speeds=speeds)
     quality = None if local.model_id is None else known_quality(local.model_id, "general")

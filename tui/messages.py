@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.recommend.judgement import Judgement
-    from llmfit.advisor.recommend.ranking import Quality
+    from llmfit.advisor.recommend.quality import Quality
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER
+from llmfit.advisor.recommend.quality import Quality
 from llmfit.advisor.units import GB, GIB
 
 QUICK_TOK_S = 30.0
@@ -29,20 +30,6 @@ ROUGH_RAM_BYTES_PER_S = 50 * GB
 ROUGH_EFFICIENCY = 0.7
 ROUGH_STEP_S = 2.5e-3
 """What a step costs besides reading: launches, synchronisation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """An ability for one use on a scale of 0 to 100, with its 80 % interval and the grade of its evidence."""
-
-    score: float
-    low: float
-    high: float
-    grade: str
-    is_tested: bool
-    """Whether the evidence is enough to stand first; which grades that takes is the catalogue's rule."""
-    basis: str
-    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

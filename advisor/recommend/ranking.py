@@ -23,9 +23,9 @@ from llmfit.advisor.recommend.outlook import (
     Candidate,
     Goal,
     Option,
-    Quality,
     find_options,
 )
+from llmfit.advisor.recommend.quality import TIE_POINTS, Quality
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 from llmfit.advisor.units import format_context
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 COMFORTABLE_TOK_S = 8.0
 """Slower than a person reads: proposed only where nothing faster fits."""
-TIE_POINTS = 6.0
-"""Ability differences below this are noise (same-size pairs: the better one wins 6 of 10 times)."""
 WORTH_POINTS = 20.0
 """A model this far below the best loses to it 98 times in 100: not worth a row."""
 FEW = 3

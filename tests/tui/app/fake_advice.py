@@ -16,7 +16,7 @@ from llmfit.advisor.hardware.machine import Machine, VramProcess
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.advisor.recommend.ranking import Quality
+from llmfit.advisor.recommend.quality import Quality
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds

@@ -15,10 +15,11 @@ from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.catalog.local import find as find_module
 from llmfit.catalog.local.local_model import LocalModel, LocalModels
-from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for, known_quality
+from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
 from llmfit.tui.live_advice import MAX_ANSWERS, LiveAdvice
 from llmfit.tui.messages import NotModelled, Pick
+from llmfit.tui.model_facts import known_quality
 from llmfit.tui.on_disk import marked
 from tests.advisor.model.gguf_builder import sparse_file
 

@@ -1,0 +1,1 @@
+"""Claims about a model, held against the arithmetic: is this physically possible."""

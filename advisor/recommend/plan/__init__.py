@@ -1,0 +1,1 @@
+"""The inverse question: which GPUs or machines run a model, and what they cost to buy."""

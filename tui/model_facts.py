@@ -1,0 +1,38 @@
+"""What the catalogue knows of a model's quality, as the values that the advisor takes."""
+
+from __future__ import annotations
+
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.quality import NO_LOSS, Loss, Quality, QualityFacts
+from llmfit.catalog import quality as catalog_quality
+
+
+def known_quality(model_id: str, use_case: str) -> Quality | None:
+    """The catalogue's figures for a model as the advisor ranks and shows them; None where it has none."""
+    found = catalog_quality.quality_of(model_id, use_case)
+    if found is None:
+        return None
+    sources = tuple(
+        f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
+        for source in found.sources
+    )
+    return Quality(found.score, found.lo80, found.hi80, found.grade, found.is_tested, found.basis, sources)
+
+
+def quality_facts(model: Model, use_case: str = "general", native_quant: str | None = None) -> QualityFacts:
+    """Ability and losses of a model, also of one that only its header describes: its losses go by size.
+
+    ``native_quant`` is the file type whose precision it was trained in, if any.
+    """
+    n_parameters, is_moe = model.n_parameters, model.shape.n_expert > 0
+
+    def file_type_loss(quant: str) -> Loss | None:
+        found = catalog_quality.quality_loss(
+            quant, n_parameters, is_moe=is_moe, trained_in_it=quant == native_quant
+        )
+        return None if found is None else Loss(found.points, found.low, found.high, found.basis)
+
+    def cache_loss(type_k: str, type_v: str) -> Loss | None:
+        return NO_LOSS if {type_k, type_v} <= {"f16", "bf16", "f32"} else None
+
+    return QualityFacts(known_quality(model.id, use_case), file_type_loss, cache_loss)
