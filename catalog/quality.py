@@ -166,6 +166,27 @@ def _loss_class(n_parameters: int, is_moe: bool) -> str:
     return "small" if n_parameters < 4 * 10**9 else "mid" if n_parameters <= 14 * 10**9 else "large"
 
 
+def cache_loss(
+    type_k: str, type_v: str, *, is_mla: bool, delicate_keys: bool, rotated: bool
+) -> QualityLoss | None:
+    """What the types of K and V cost; None where it was never measured, as for MLA's one row for all heads.
+
+    ``delicate_keys`` and ``rotated`` are ``advisor.recommend.cache_advice``'s findings on the model.
+    """
+    for row in _cache_losses():
+        conditions = (row["delicate_keys"] in (None, delicate_keys), row["rotated"] in (None, rotated))
+        types = type_k in cast(Sequence[str], row["k"]) and type_v in cast(Sequence[str], row["v"])
+        if types and all(conditions):
+            points = cast(float, row["points"])
+            return None if is_mla and points else QualityLoss(points, str(row["basis"]))
+    return None
+
+
+@cache
+def _cache_losses() -> tuple[loader.Row, ...]:
+    return tuple(cast(Sequence[loader.Row], loader.bundled_document("cache_losses.json")["rows"]))
+
+
 @cache
 def _all_sources() -> tuple[Mapping[str, str], ...]:
     document = loader.bundled_document("ability_sources.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.cache_advice import has_delicate_keys, rotates_quantised_cache
 from llmfit.advisor.recommend.quality import NO_LOSS, Loss, Quality, QualityFacts
 from llmfit.catalog import quality as catalog_quality
 
@@ -32,7 +33,16 @@ def quality_facts(model: Model, use_case: str = "general", native_quant: str | N
         )
         return None if found is None else Loss(found.points, found.low, found.high, found.basis)
 
+    shape = model.shape
+    is_mla = shape.mla is not None
+    delicate_keys, rotated = has_delicate_keys(model), rotates_quantised_cache(shape)
+
     def cache_loss(type_k: str, type_v: str) -> Loss | None:
-        return NO_LOSS if {type_k, type_v} <= {"f16", "bf16", "f32"} else None
+        found = catalog_quality.cache_loss(
+            type_k, type_v, is_mla=is_mla, delicate_keys=delicate_keys, rotated=rotated
+        )
+        if found is None:
+            return None
+        return Loss(found.points, found.low, found.high, found.basis) if found.points else NO_LOSS
 
     return QualityFacts(known_quality(model.id, use_case), file_type_loss, cache_loss)

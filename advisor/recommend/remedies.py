@@ -14,6 +14,7 @@ from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type
+from llmfit.advisor.recommend.cache_advice import cache_types_worth_trying
 from llmfit.advisor.recommend.judgement import (
     DOES_NOT_FIT,
     VERDICT_ORDER,
@@ -25,7 +26,6 @@ from llmfit.advisor.recommend.ladders import (
     DEFAULTS,
     SAVING_CACHE_TYPE,
     SHORT_CONTEXT_TOKENS,
-    SMALLER_CACHE_TYPES,
     SMALLER_FILE_TYPES,
     shorter_contexts,
 )
@@ -181,7 +181,7 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
     change: dict[str, object] = {}
     if settings.context_tokens > SHORT_CONTEXT_TOKENS >= case.request.filled_tokens:
         change["context"] = SHORT_CONTEXT_TOKENS
-    if settings.flash_attn and _cache_bits(SAVING_CACHE_TYPE) < _cache_bits(settings.cache_type_k):
+    if SAVING_CACHE_TYPE in _smaller_cache_types(case):
         change |= {"cache_type_k": SAVING_CACHE_TYPE, "cache_type_v": SAVING_CACHE_TYPE}
     if settings.parallel > 1:
         change["parallel"] = 1
@@ -221,10 +221,9 @@ def _placement_remedies(case: _Case) -> Iterator[Remedy]:
 def _setting_remedies(case: _Case) -> Iterator[Remedy]:
     settings = case.judgement.settings
     changes: list[tuple[str, Change, LaunchSettings]] = []
-    for cache_type in SMALLER_CACHE_TYPES:
-        if settings.flash_attn and _cache_bits(cache_type) < _cache_bits(settings.cache_type_k):
-            change: Change = (("cache_type_k", cache_type), ("cache_type_v", cache_type))
-            changes.append((f"KV cache in {cache_type}", change, case.reopened(**dict(change))))
+    for cache_type in _smaller_cache_types(case):
+        change: Change = (("cache_type_k", cache_type), ("cache_type_v", cache_type))
+        changes.append((f"KV cache in {cache_type}", change, case.reopened(**dict(change))))
     if settings.parallel > 1:
         changed = case.reopened(parallel=1, kv_unified=False)
         changes.append(("one slot", (("parallel", 1),), changed))
@@ -292,6 +291,15 @@ def _closing_remedies(case: _Case) -> Iterator[Remedy]:
         if remedy and VERDICT_ORDER[remedy.verdict] < VERDICT_ORDER[case.judgement.verdict]:
             yield remedy
             return
+
+
+def _smaller_cache_types(case: _Case) -> tuple[str, ...]:
+    """What is smaller than the judged cache type and worth trying for this model."""
+    settings = case.judgement.settings
+    if not settings.flash_attn:
+        return ()
+    advised = cache_types_worth_trying(case.judgement.model, settings).types
+    return tuple(name for name in advised if _cache_bits(name) < _cache_bits(settings.cache_type_k))
 
 
 def _cache_bits(cache_type: str) -> float:

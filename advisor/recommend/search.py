@@ -17,6 +17,7 @@ from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable, weight_table
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.cache_advice import cache_types_worth_trying
 from llmfit.advisor.recommend.command import server_argv
 from llmfit.advisor.recommend.judgement import (
     DOES_NOT_FIT,
@@ -202,10 +203,23 @@ def _open_choices(model: Model, request: Request) -> list[tuple[int, str]]:
     contexts = [start]
     if request.context_tokens is None:
         contexts += shorter_contexts(start, at_least_tokens=request.filled_tokens)
-    cache_types = [DEFAULTS.cache_type_k]
-    if request.cache_type_k is None and request.cache_type_v is None and request.flash_attn is not False:
-        cache_types.append(SAVING_CACHE_TYPE)
-    return [(tokens, cache_type) for tokens in contexts for cache_type in cache_types]
+    choices = []
+    for tokens in contexts:
+        choices.append((tokens, DEFAULTS.cache_type_k))
+        if _may_quantise_cache(model, request, tokens):
+            choices.append((tokens, SAVING_CACHE_TYPE))
+    return choices
+
+
+def _may_quantise_cache(model: Model, request: Request, context_tokens: int) -> bool:
+    """Unasked only where the model bears it and it saves something: see ``cache_advice``."""
+    if request.cache_type_k is not None or request.cache_type_v is not None or request.flash_attn is False:
+        return False
+    try:
+        advice = cache_types_worth_trying(model, request.base_settings(context_tokens))
+    except LlmfitError:
+        return False  # llama.cpp refuses these settings in f16, too, and that is what is said
+    return SAVING_CACHE_TYPE in advice.types
 
 
 __all__ = ["Variants", "default_context", "judge", "judge_on_gpus"]

@@ -7,6 +7,8 @@ from dataclasses import replace
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.model.quantization import CACHE_TYPES
+from llmfit.advisor.recommend.cache_advice import cache_types_worth_trying
 from llmfit.advisor.recommend.command import launch_environment
 from llmfit.advisor.recommend.judgement import Warning
 from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
@@ -34,6 +36,7 @@ def find_warnings(
         _server_sees_no_gpu(machine, settings),
         _context_beyond_training(model, settings),
         _slow_cache_type(settings),
+        _ill_advised_cache_type(model, settings),
         _no_flash_attention(settings),
         _shared_context(settings),
         _unknown_free_memory(machine, settings),
@@ -88,6 +91,17 @@ def _slow_cache_type(settings: LaunchSettings) -> Warning | None:
             f"step or runs on the CPU. Use one of {', '.join(FAST_CACHE_TYPES)} for both.",
         )
     return None
+
+
+def _ill_advised_cache_type(model: Model, settings: LaunchSettings) -> Warning | None:
+    """Only what the user asked for can be that: nothing of the kind is chosen unasked."""
+    k, v = settings.cache_type_k, settings.cache_type_v
+    if not (CACHE_TYPES[k].is_quantized or CACHE_TYPES[v].is_quantized):
+        return None
+    advice = cache_types_worth_trying(model, settings)
+    if advice.allows(k, v):
+        return None
+    return Warning(advice.code, f"KV cache {k}/{v}: {advice.reason} Source: {advice.source}.")
 
 
 def _no_flash_attention(settings: LaunchSettings) -> Warning | None:
