@@ -1,0 +1,80 @@
+"""build_article(): everything worth reading about one model on one machine, each figure from ``judge``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.article.architecture import architecture_of
+from llmfit.advisor.recommend.article.cards import cards_rows, find_needs
+from llmfit.advisor.recommend.article.tables import (
+    Case,
+    context_ladder,
+    depth_points,
+    prompt_rows,
+    quality_after_losses,
+    quant_rows,
+)
+from llmfit.advisor.recommend.article.values import Article, Known
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import Variants, default_context, judge
+from llmfit.advisor.units import pad
+
+if TYPE_CHECKING:
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+
+
+def at_one_context(model: Model, request: Request) -> Request:
+    """``request`` with its context fixed, so that all tables speak of the same: what was asked, or what
+    ``judge`` would begin with."""
+    if request.context_tokens is not None:
+        return request
+    tokens = max(default_context(model), pad(request.filled_tokens, CONTEXT_PADDING_TOKENS))
+    return replace(request, context_tokens=tokens)
+
+
+def build_article(
+    model: Model,
+    machine: Machine,
+    request: Request,
+    known: Known,
+    build: Variants | None = None,
+    speeds: MachineSpeeds | None = None,
+) -> Article:
+    """The article about ``model`` in its file type and, through ``build``, in the others.
+
+    Raises as ``judge`` does.
+    """
+    request = at_one_context(model, request)
+    case = Case(machine, request, known.facts, speeds)
+    asked = judge(model, machine, request, variants=build, speeds=speeds)
+    quants = quant_rows(case, asked, build, known.native_quant)
+    running = asked if asked.fits else next((row.judgement for row in quants if row.fits), None)
+    subject = asked if running is None else running
+    cards = cards_rows(case, asked, build if known.native_quant is None else None)
+    return Article(
+        about=known.about,
+        architecture=architecture_of(model),
+        machine=machine,
+        context_tokens=subject.settings.context_tokens,
+        asked=asked,
+        running=running,
+        quality=known.facts.quality,
+        running_quality=None if running is None else quality_after_losses(running, known.facts),
+        quants=quants,
+        ladder=context_ladder(case, subject.model),
+        depths=depth_points(subject),
+        prompts=prompt_rows(subject),
+        cards=cards,
+        needs=find_needs(case, asked, cards),
+        energy=None if running is None or known.energy is None else known.energy(running),
+        goals=() if known.goals is None else known.goals(asked),
+        pitfalls=known.pitfalls,
+        scores=known.scores,
+    )
+
+
+__all__ = ["at_one_context", "build_article"]
