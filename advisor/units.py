@@ -87,3 +87,17 @@ def format_context(tokens: int) -> str:
 def pad(count: int, multiple: int) -> int:
     """``count`` rounded up to a multiple (GGML_PAD)."""
     return (count + multiple - 1) // multiple * multiple
+
+
+def two_figures(number: float) -> str:
+    """``0.83``, ``4.2``, ``18``, ``130``."""
+    if number >= 100:
+        return f"{round(number, -1):.0f}" if number < 1000 else f"{round(number, 2 - _digits(number)):.0f}"
+    if number >= 10:
+        return f"{number:.0f}"
+    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
+
+
+def _digits(number: float) -> int:
+    """Before the point."""
+    return len(str(int(number)))

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmfit.advisor.units import two_figures as two_figures
+
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.speed.estimate import SpeedRange
@@ -19,20 +21,6 @@ DETAILED_STEP_S = 0.1
 """A shorter step is shown to the microsecond."""
 _SCALED = frozenset({"B", "FLOP"})
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def two_figures(number: float) -> str:
-    """``0.83``, ``4.2``, ``18``, ``130``."""
-    if number >= 100:
-        return f"{round(number, -1):.0f}" if number < 1000 else f"{round(number, 2 - _digits(number)):.0f}"
-    if number >= 10:
-        return f"{number:.0f}"
-    return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
-
-
-def _digits(number: float) -> int:
-    """Before the point."""
-    return len(str(int(number)))
 
 
 def range_text(speed: SpeedRange) -> str:

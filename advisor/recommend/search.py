@@ -206,12 +206,12 @@ def _open_choices(model: Model, request: Request) -> list[tuple[int, str]]:
     choices = []
     for tokens in contexts:
         choices.append((tokens, DEFAULTS.cache_type_k))
-        if _may_quantise_cache(model, request, tokens):
+        if may_quantise_cache(model, request, tokens):
             choices.append((tokens, SAVING_CACHE_TYPE))
     return choices
 
 
-def _may_quantise_cache(model: Model, request: Request, context_tokens: int) -> bool:
+def may_quantise_cache(model: Model, request: Request, context_tokens: int) -> bool:
     """Unasked only where the model bears it and it saves something: see ``cache_advice``."""
     if request.cache_type_k is not None or request.cache_type_v is not None or request.flash_attn is False:
         return False
@@ -222,4 +222,4 @@ def _may_quantise_cache(model: Model, request: Request, context_tokens: int) -> 
     return SAVING_CACHE_TYPE in advice.types
 
 
-__all__ = ["Variants", "default_context", "judge", "judge_on_gpus"]
+__all__ = ["Variants", "default_context", "judge", "judge_on_gpus", "may_quantise_cache"]
