@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from llmfit.advisor.recommend.quality import Quality
+from llmfit.advisor.recommend.quality import Loss, Quality
 from llmfit.advisor.recommend.ranking import Candidate
 from llmfit.advisor.units import GIB
 from llmfit.catalog.build import build_model, only_quantization
 from llmfit.catalog.models import list_models
 from llmfit.catalog.quality import quality_loss
-from llmfit.tui.model_facts import known_quality
+from llmfit.tui.model_facts import known_quality, quality_facts
 
 UNMEASURED_LOSS_POINTS = 45.0
 """A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
@@ -39,6 +39,7 @@ def candidates_for(use_case: str) -> Iterator[Candidate]:
             is_moe=entry.is_moe,
             native_quant=only_quantization(entry),
             build=partial(build_model, entry),
+            facts=partial(quality_facts, use_case=use_case, native_quant=only_quantization(entry)),
             projector_bytes=(entry.projector_bytes or USUAL_PROJECTOR_BYTES)
             if use_case == "vision"
             else None,
@@ -50,8 +51,10 @@ def _line_of(family: str) -> str:
     return re.split(r"[\s-]?\d", family, maxsplit=1)[0] or family
 
 
-def loss_points(quant: str, candidate: Candidate) -> float:
+def file_type_loss(quant: str, candidate: Candidate) -> Loss:
     """What the file type costs on the ability scale; a loss nobody measured counts as a large one."""
     trained_in_it = candidate.native_quant == quant
     loss = quality_loss(quant, candidate.n_parameters, is_moe=candidate.is_moe, trained_in_it=trained_in_it)
-    return UNMEASURED_LOSS_POINTS if loss is None else loss.points
+    if loss is None:
+        return Loss(UNMEASURED_LOSS_POINTS, UNMEASURED_LOSS_POINTS, UNMEASURED_LOSS_POINTS, "never measured")
+    return Loss(loss.points, loss.low, loss.high, loss.basis)

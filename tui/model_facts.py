@@ -17,7 +17,10 @@ def known_quality(model_id: str, use_case: str) -> Quality | None:
         f"{source.text} ({source.kind}, {source.n_scores} {'score' if source.n_scores == 1 else 'scores'})"
         for source in found.sources
     )
-    return Quality(found.score, found.lo80, found.hi80, found.grade, found.is_tested, found.basis, sources)
+    return Quality(
+        found.score, found.lo80, found.hi80, found.grade, found.is_tested, found.basis, sources,
+        thinks=found.mode == "thinking",
+    )  # fmt: skip
 
 
 def quality_facts(model: Model, use_case: str = "general", native_quant: str | None = None) -> QualityFacts:

@@ -278,7 +278,7 @@ def recommendations_for(
 ) -> tuple[Recommendation, ...]:
     """The few models worth running on a machine, best first; ``speeds`` were measured on it."""
     from llmfit.advisor.recommend.ranking import Goal, recommend
-    from llmfit.tui.candidates import candidates_for, loss_points
+    from llmfit.tui.candidates import candidates_for, file_type_loss
 
-    goal = Goal(use_case, loss_points, bits_per_weight, context_tokens, min_tok_s, limit)
+    goal = Goal(use_case, file_type_loss, bits_per_weight, context_tokens, min_tok_s, limit)
     return recommend(tuple(candidates_for(use_case)), machine, goal, speeds)

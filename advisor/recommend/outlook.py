@@ -12,16 +12,20 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER
-from llmfit.advisor.recommend.quality import Quality
+from llmfit.advisor.recommend.ladders import DEFAULTS, GOOD_ENOUGH, QUANT_LADDER
+from llmfit.advisor.recommend.needs import Need, need_of, thinking_need
+from llmfit.advisor.recommend.quality import Loss, Quality, QualityFacts, reduced
 from llmfit.advisor.units import GB, GIB
 
-QUICK_TOK_S = 30.0
-"""Below this, agents and long answers begin to feel slow: speed starts to weigh against quality."""
 SPEED_POINTS = 4.0
-"""What each halving of the speed below QUICK_TOK_S weighs against ability points: less than a tie of 6."""
+"""What each halving of the speed that a use asks for weighs against ability points: less than a tie of 6."""
+FASTER_POINTS = 0.5
+"""What each doubling above it is still worth, up to ``FASTER_DOUBLINGS``: more than a file type's noise."""
+FASTER_DOUBLINGS = 2.0
+PROMPT_POINTS = 2.0
+"""What each doubling of the time that a use gives to its prompts weighs."""
 SPILL_POINTS = 2.0
-"""What weights in RAM beside a GPU weigh: prompts are read many times slower, and speed is less certain."""
+"""What weights in RAM beside a GPU weigh: prompts are read several times slower, speed is less certain."""
 RESERVE_BYTES_PER_GPU = GIB
 """Roughly what driver, compute buffer and a small cache take."""
 RESERVE_RAM_BYTES = 2 * GIB
@@ -30,6 +34,10 @@ ROUGH_RAM_BYTES_PER_S = 50 * GB
 ROUGH_EFFICIENCY = 0.7
 ROUGH_STEP_S = 2.5e-3
 """What a step costs besides reading: launches, synchronisation."""
+ROUGH_LINK_BYTES_PER_S = 16 * GB
+"""Experts in RAM cross the bus once a micro-batch while a prompt is read."""
+ROUGH_PREFILL_SHARE = 0.3
+"""Of the card's peak in fp16, while it reads a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +57,30 @@ class Candidate:
     native_quant: str | None
     """The type it was published in where that is a small one (gpt-oss: MXFP4); other types gain nothing."""
     build: Callable[[str], Model]
+    facts: Callable[[Model], QualityFacts]
+    """What is known of its quality for the use, once it is laid out."""
     projector_bytes: int | None = None
     """What the vision projector's file takes, where the use needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the list is for. ``loss_points`` is what a file type costs on the ability scale."""
+    """What the list is for. ``loss`` is what a file type costs on the ability scale."""
 
     use_case: str
-    loss_points: Callable[[str, Candidate], float]
+    loss: Callable[[str, Candidate], Loss]
     bits_per_weight: Callable[[str], float]
     context_tokens: int | None = None
     min_tok_s: float | None = None
     limit: int = 5
+
+    @property
+    def need(self) -> Need:
+        return need_of(self.use_case)
+
+    def need_for(self, quality: Quality) -> Need:
+        """What the use asks of a model: more of one that thinks before it answers."""
+        return thinking_need(self.need) if quality.thinks else self.need
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +89,19 @@ class Option:
 
     candidate: Candidate
     quant: str
-    loss_points: float
+    key: float
+    """The lower end of the 80 % interval of its ability less the loss of the file type."""
     on_gpus: bool
     """Whether the weights alone would go on the GPUs."""
     spills: bool
     """Whether there are GPUs and the weights would not go on them."""
+    rough_gpu_bytes: float
     rough_tok_s: float
-
-    @property
-    def key(self) -> float:
-        return self.candidate.quality.low - self.loss_points
+    slowness_points: float
 
     @property
     def worth(self) -> float:
-        return self.key - slowness_points(self.rough_tok_s) - SPILL_POINTS * self.spills
+        return self.key - self.slowness_points - SPILL_POINTS * self.spills
 
     @property
     def is_tested(self) -> bool:
@@ -92,15 +109,23 @@ class Option:
 
 
 def best_first(options: Iterable[Option]) -> list[Option]:
-    """By worth, to half a point, then the newer; what has no evidence comes after all that has."""
-    newest = sorted(options, key=lambda option: (option.candidate.model_id, option.quant))
+    """By worth, to half a point, then the newer, then the larger file type.
+
+    What has no evidence comes after all that has.
+    """
+    newest = sorted(options, key=lambda option: (option.candidate.model_id, -option.rough_gpu_bytes))
     newest.sort(key=lambda option: option.candidate.released, reverse=True)
     return sorted(newest, key=lambda option: (not option.is_tested, -round(option.worth * 2)))
 
 
-def slowness_points(tok_s: float) -> float:
-    """What a speed weighs against ability points; nothing from QUICK_TOK_S on."""
-    return SPEED_POINTS * max(0.0, math.log2(QUICK_TOK_S / max(tok_s, 1e-3)))
+def slowness_points(need: Need, tok_s: float, prompt_s: float = 0.0) -> float:
+    """What a decode speed and the time for the usual prompt weigh against ability points.
+
+    Negative for what is faster than the use asks.
+    """
+    doublings = math.log2(max(tok_s, 1e-3) / need.quick_tok_s)
+    points = -SPEED_POINTS * doublings if doublings < 0 else -FASTER_POINTS * min(doublings, FASTER_DOUBLINGS)
+    return points + PROMPT_POINTS * max(0.0, math.log2(max(prompt_s, 1e-6) / need.patience_s))
 
 
 def find_options(candidates: Iterable[Candidate], machine: Machine, goal: Goal) -> list[Option]:
@@ -117,18 +142,20 @@ def find_options(candidates: Iterable[Candidate], machine: Machine, goal: Goal) 
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What the machine has for weights, and how fast it reads them."""
+    """What the machine has for weights, and how fast it reads and multiplies them."""
 
     vram_bytes: float
     ram_bytes: float
     vram_bytes_per_s: float
     ram_bytes_per_s: float
+    flops: float | None
 
     @staticmethod
     def of(machine: Machine) -> _Room:
         gpus = machine.gpus
         free = (gpu.usable_bytes or 0 for gpu in gpus)
         speeds = [gpu.bandwidth_bytes_per_s for gpu in gpus if gpu.bandwidth_bytes_per_s]
+        flops = [gpu.fp16_flops for gpu in gpus if gpu.fp16_flops]
         shared = any(gpu.unified_memory for gpu in gpus)
         available = machine.memory.available_bytes or machine.memory.capacity_bytes or 0
         return _Room(
@@ -136,11 +163,26 @@ class _Room:
             ram_bytes=0 if shared else max(0, available - RESERVE_RAM_BYTES),
             vram_bytes_per_s=min(speeds, default=ROUGH_RAM_BYTES_PER_S),
             ram_bytes_per_s=machine.memory.bandwidth_bytes_per_s or ROUGH_RAM_BYTES_PER_S,
+            flops=min(flops) if flops else None,
         )
+
+    def rough_tok_s(self, read_bytes: float, in_ram_share: float) -> float:
+        seconds_per_byte = (1 - in_ram_share) / self.vram_bytes_per_s + in_ram_share / self.ram_bytes_per_s
+        return 1 / (read_bytes * seconds_per_byte / ROUGH_EFFICIENCY + ROUGH_STEP_S)
+
+    def rough_prompt_s(self, n_tokens: int, n_active: int, in_ram_bytes: float) -> float:
+        """0 without a GPU whose speed is known: then every model waits for the same CPU."""
+        if not self.vram_bytes or self.flops is None:
+            return 0.0
+        multiply_s = n_tokens * 2 * n_active / (self.flops * ROUGH_PREFILL_SHARE)
+        copies = math.ceil(n_tokens / DEFAULTS.ubatch)
+        return multiply_s + copies * in_ram_bytes / ROUGH_LINK_BYTES_PER_S
 
 
 def _options_of(candidate: Candidate, room: _Room, goal: Goal) -> Iterator[Option]:
     good_enough = False
+    need = goal.need_for(candidate.quality)
+    n_active = candidate.n_active_parameters or candidate.n_parameters
     for quant in (candidate.native_quant,) if candidate.native_quant else QUANT_LADDER:
         if good_enough:
             return
@@ -150,14 +192,16 @@ def _options_of(candidate: Candidate, room: _Room, goal: Goal) -> Iterator[Optio
             continue
         on_gpus = size_bytes <= room.vram_bytes
         good_enough = quant == GOOD_ENOUGH and (on_gpus or candidate.is_moe or not room.vram_bytes)
-        in_ram = max(0.0, 1 - room.vram_bytes / size_bytes)
-        read_bytes = (candidate.n_active_parameters or candidate.n_parameters) * bytes_per_weight
-        seconds_per_byte = (1 - in_ram) / room.vram_bytes_per_s + in_ram / room.ram_bytes_per_s
+        in_ram_share = max(0.0, 1 - room.vram_bytes / size_bytes)
+        tok_s = room.rough_tok_s(n_active * bytes_per_weight, in_ram_share)
+        prompt_s = room.rough_prompt_s(need.prompt_tokens, n_active, in_ram_share * size_bytes)
         yield Option(
             candidate,
             quant,
-            goal.loss_points(quant, candidate),
+            key=reduced(candidate.quality, goal.loss(quant, candidate)).low,
             on_gpus=on_gpus,
             spills=room.vram_bytes > 0 and not on_gpus,
-            rough_tok_s=1 / (read_bytes * seconds_per_byte / ROUGH_EFFICIENCY + ROUGH_STEP_S),
+            rough_gpu_bytes=min(size_bytes, room.vram_bytes),
+            rough_tok_s=tok_s,
+            slowness_points=slowness_points(need, tok_s, prompt_s),
         )

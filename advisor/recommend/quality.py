@@ -26,6 +26,8 @@ class Quality:
     """Whether the evidence is enough to stand first; which grades that takes is the catalogue's rule."""
     basis: str
     sources: tuple[str, ...] = ()
+    thinks: bool = False
+    """Whether the ability is that of a mode in which the model thinks before it answers."""
 
 
 @dataclass(frozen=True, slots=True)

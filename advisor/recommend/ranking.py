@@ -1,48 +1,43 @@
 """Across models: which few are worth running on this machine, by evidence of quality first.
 
-Ranking key: the lower end of the 80 % interval of a model's ability for the use, minus the loss of its file
-type, minus what slowness weighs. A model without direct evidence (grade D or E) never comes first while one
-with evidence fits.
+Ranking key: the lower end of the 80 % interval of a model's ability for the use with the losses of its file
+type taken off, less what slowness weighs. A model without direct evidence (grade D or E) never comes first
+while one with evidence fits; less than ``TIE_POINTS`` apart is a tie, and speed and use of the hardware
+decide (choosing.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import largest_context
 from llmfit.advisor.memory.settings import ALL_LAYERS
 from llmfit.advisor.memory.weights import weight_table
-from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, FITS_GPU, Judgement
-from llmfit.advisor.recommend.ladders import DEFAULT_CONTEXT_TOKENS, LONG_CONTEXT_TOKENS
-from llmfit.advisor.recommend.outlook import (
-    QUICK_TOK_S,
-    Candidate,
-    Goal,
-    Option,
-    find_options,
+from llmfit.advisor.recommend.choosing import CLEARLY, USED_SHARE, Choice, Pick
+from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
+from llmfit.advisor.recommend.ladders import LONG_CONTEXT_TOKENS
+from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
+from llmfit.advisor.recommend.outlook import Candidate, Goal, Option, find_options
+from llmfit.advisor.recommend.quality import (
+    NO_LOSS,
+    TIE_POINTS,
+    Loss,
+    Quality,
+    ReducedQuality,
+    reduced,
 )
-from llmfit.advisor.recommend.quality import TIE_POINTS, Quality
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.search import judge, judge_on_gpus
-from llmfit.advisor.units import format_context
+from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import format_context, format_gib
 
 if TYPE_CHECKING:
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
-COMFORTABLE_TOK_S = 8.0
-"""Slower than a person reads: proposed only where nothing faster fits."""
-WORTH_POINTS = 20.0
-"""A model this far below the best loses to it 98 times in 100: not worth a row."""
-FEW = 3
-"""So many rows are shown even where only weak models fit."""
 USUAL_LIMIT = 5
 """So many are chosen even where fewer are shown."""
-CLEARLY = 1.5
-"""How much faster or longer a pick must be than all before it to be named for that."""
 
 BEST_QUALITY = "best quality"
 FASTEST = "fastest"
@@ -53,27 +48,14 @@ ALTERNATIVE = "alternative"
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
+    """``quality`` is the model's own; ``reduced`` has the losses of file type and cache taken off."""
+
     purpose: str
     why: tuple[str, ...]
     quality: Quality
+    loss: Loss
+    reduced: ReducedQuality
     judgement: Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class _Pick:
-    option: Option
-    judgement: Judgement
-
-    @property
-    def known_tok_s(self) -> float:
-        """Decode speed; 0 where a bandwidth is not known: such a pick is best at no speed."""
-        speed = self.judgement.speed
-        return 0.0 if speed is None else speed.decode_tok_s.expected
-
-    @property
-    def tok_s(self) -> float:
-        """Decode speed; where a bandwidth is not known, the rough one that ordered the options."""
-        return self.known_tok_s or self.option.rough_tok_s
 
 
 def recommend(
@@ -91,113 +73,42 @@ def recommend(
     for floor_tok_s in floors:
         # A short list is the beginning of the longer one: what is chosen must not depend on where it is cut.
         at_least_usual = replace(goal, limit=max(goal.limit, USUAL_LIMIT))
-        choice = _Choice(machine, at_least_usual, options, floor_tok_s, speeds)
+        choice = Choice(machine, at_least_usual, options, floor_tok_s, speeds)
         choice.fill()
         if choice.picks:
-            return _described(choice.picks[: goal.limit], context_is_open, speeds)
+            return _described(choice, context_is_open, speeds)[: goal.limit]
     return ()
 
 
-@dataclass(slots=True)
-class _Choice:
-    """The picks so far. ``options`` are in order of worth; a pick takes its whole family out."""
-
-    machine: Machine
-    goal: Goal
-    options: Sequence[Option]
-    floor_tok_s: float
-    speeds: MachineSpeeds | None
-    picks: list[_Pick] = field(default_factory=list)
-    _families: set[str] = field(default_factory=set)
-    _judged: dict[tuple[str, str], Judgement | None] = field(default_factory=dict)
-
-    def fill(self) -> None:
-        """The best, then what is clearly faster, then what is nearly as good, while there is room."""
-        if not self._take(self.options):
-            return
-        best = self.picks[0]
-        worth_it = [option for option in self.options if option.key >= best.option.key - WORTH_POINTS]
-        sure = [option for option in worth_it if option.is_tested and self._speed_is_known(option)]
-        if best.tok_s < 2 * QUICK_TOK_S:
-            self._take(option for option in sure if option.rough_tok_s >= 2 * best.tok_s)
-        by_speed = sorted(sure, key=lambda option: -option.rough_tok_s)
-        quickest = max(pick.tok_s for pick in self.picks)
-        self._take(option for option in by_speed if option.rough_tok_s >= CLEARLY * quickest)
-        while self._take(worth_it):
-            pass
-        while len(self.picks) < FEW and self._take(self.options):
-            pass
-        order = {option: place for place, option in enumerate(self.options)}
-        self.picks[1:] = sorted(self.picks[1:], key=lambda pick: order[pick.option])
-
-    def _speed_is_known(self, option: Option) -> bool:
-        return option.on_gpus or self.machine.memory.bandwidth_bytes_per_s is not None
-
-    def _take(self, options: Iterable[Option]) -> bool:
-        """Adds the first of ``options`` that fits and runs fast enough, of a family not yet picked."""
-        if len(self.picks) >= self.goal.limit:
-            return False
-        for option in options:
-            if option.candidate.family in self._families or option.rough_tok_s < self.floor_tok_s / 2:
-                continue
-            judgement = self._judgement(option)
-            if judgement is None:
-                continue
-            pick = _Pick(option, judgement)
-            must_be_known = self.goal.min_tok_s is not None
-            if (pick.known_tok_s if must_be_known else pick.tok_s) >= self.floor_tok_s:
-                self.picks.append(pick)
-                self._families.add(option.candidate.family)
-                return True
-        return False
-
-    def _judgement(self, option: Option) -> Judgement | None:
-        """None where it does not fit or is not modelled: such a model is simply not proposed."""
-        key = (option.candidate.model_id, option.quant)
-        if key not in self._judged:
-            try:
-                self._judged[key] = self._judge(option)
-            except LlmfitError:
-                self._judged[key] = None
-        return self._judged[key]
-
-    def _judge(self, option: Option) -> Judgement | None:
-        candidate = option.candidate
-        tokens = self.goal.context_tokens or DEFAULT_CONTEXT_TOKENS
-        if self.goal.context_tokens is None and candidate.context_train_tokens:
-            tokens = min(tokens, candidate.context_train_tokens)
-        request = Request(context_tokens=tokens, projector_bytes=candidate.projector_bytes)
-        model = candidate.build(option.quant)
-        if option.on_gpus:
-            return judge_on_gpus(model, self.machine, request, self.speeds)
-        judgement = judge(model, self.machine, request, remedies=False, speeds=self.speeds)
-        return None if judgement.verdict == DOES_NOT_FIT else judgement
-
-
 def _described(
-    picks: Sequence[_Pick], context_is_open: bool, speeds: MachineSpeeds | None
+    choice: Choice, context_is_open: bool, speeds: MachineSpeeds | None
 ) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
-    purposes = dict(_purposes(picks))
+    picks, goal = choice.picks, choice.goal
+    purposes = dict(_purposes(picks, goal.need.quick_tok_s))
     recommendations = []
-    for number, pick in enumerate(picks):
+    for number, pick in enumerate(picks[: goal.limit]):
         purpose = purposes.get(number, ALTERNATIVE)
-        judgement = pick.judgement
+        judgement, candidate = pick.judgement, pick.option.candidate
         if purpose == LONGEST_CONTEXT and context_is_open:
             judgement = _with_longest_context(judgement, speeds)
-        why = tuple(_why(pick.option, judgement, picks[0].option))
-        recommendations.append(Recommendation(purpose, why, pick.option.candidate.quality, judgement))
+        loss = goal.loss(pick.option.quant, candidate)
+        settings = judgement.settings
+        cache_loss = candidate.facts(judgement.model).cache_loss(settings.cache_type_k, settings.cache_type_v)
+        left = reduced(candidate.quality, loss, cache_loss or NO_LOSS)
+        why = (*_why_able(pick.option, loss, picks[0].option), *_why_chosen(choice, pick), *_why(judgement))
+        recommendations.append(Recommendation(purpose, why, candidate.quality, loss, left, judgement))
     return tuple(recommendations)
 
 
-def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
+def _purposes(picks: Sequence[Pick], quick_tok_s: float) -> Iterator[tuple[int, str]]:
     """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it.
 
     Balanced is what is quick and abler than the fastest.
     """
     taken, fastest = {0}, 0
     yield 0, BEST_QUALITY
-    measures: tuple[tuple[str, Callable[[_Pick], float]], ...] = (
+    measures: tuple[tuple[str, Callable[[Pick], float]], ...] = (
         (FASTEST, lambda pick: pick.known_tok_s),
         (LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)),
     )
@@ -210,7 +121,7 @@ def _purposes(picks: Sequence[_Pick]) -> Iterator[tuple[int, str]]:
             if purpose == FASTEST:
                 fastest = best
     for number, pick in enumerate(picks[:fastest]):
-        if number not in taken and pick.known_tok_s >= max(QUICK_TOK_S, CLEARLY * picks[0].tok_s):
+        if number not in taken and pick.known_tok_s >= max(quick_tok_s, CLEARLY * picks[0].tok_s):
             yield number, BALANCED
             return
 
@@ -246,7 +157,8 @@ def _with_longest_context(judgement: Judgement, speeds: MachineSpeeds | None) ->
     return replace(longer, reasons=(*longer.reasons, reason))
 
 
-def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
+def _why_able(option: Option, loss: Loss, best: Option) -> Iterator[str]:
+    """How good the model is, by which evidence, and what its file type costs."""
     quality = option.candidate.quality
     if quality.is_tested:
         yield (
@@ -260,7 +172,31 @@ def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
     if option.candidate.native_quant == option.quant:
         yield f"{option.quant} is the type it was trained in: nothing is lost."
     else:
-        yield f"{option.quant} costs {_points(option.loss_points)} of that."
+        yield f"{option.quant} costs {loss.band_text} of that."
+
+
+def _why_chosen(choice: Choice, pick: Pick) -> Iterator[str]:
+    """For the first: which abler one of the same rank was passed over, and what speaks against it."""
+    ablest = choice.passed_over
+    if ablest is None or pick is not choice.picks[0]:
+        return
+    judgement, used_bytes = ablest.judgement, ablest.gpu_bytes
+    name = f"{judgement.model.id.split('/')[-1]} {judgement.model.quantization}"
+    if judgement.model.id == pick.judgement.model.id:
+        name = judgement.model.quantization
+    against = []
+    if used_bytes < USED_SHARE * choice.gpu_bytes:
+        against.append(f"uses {format_gib(used_bytes)} of the GPUs' {format_gib(choice.gpu_bytes)}")
+    if ablest.known_tok_s and ablest.known_tok_s < pick.known_tok_s:
+        against.append(f"decodes {ablest.known_tok_s:.0f} tokens a second to {pick.known_tok_s:.0f}")
+    if against:
+        yield (
+            f"{name} is rated {ablest.option.key:.0f} to {pick.option.key:.0f} (lower ends, losses taken "
+            f"off), which is a tie, but {' and '.join(against)}."
+        )
+
+
+def _why(judgement: Judgement) -> Iterator[str]:
     yield from judgement.reasons
     if judgement.verdict != FITS_GPU and judgement.speed is None:
         way = (
@@ -269,11 +205,6 @@ def _why(option: Option, judgement: Judgement, best: Option) -> Iterator[str]:
             else "llmfit hardware --measure finds it"
         )
         yield f"How fast it is depends on the bandwidth of the RAM, which is not known: {way}."
-
-
-def _points(points: float) -> str:
-    """A loss is a judgement over measurements: no decimals."""
-    return "less than a point" if points < 0.75 else f"about {points:.0f} point{'s' if points >= 1.5 else ''}"
 
 
 __all__ = [

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
 import pytest
 
+from llmfit.advisor.recommend.needs import need_of
 from llmfit.advisor.recommend.outlook import (
     Candidate,
     Goal,
-    Quality,
     best_first,
     find_options,
     slowness_points,
 )
+from llmfit.advisor.recommend.quality import NO_LOSS, Loss, Quality, QualityFacts
 from llmfit.advisor.recommend.ranking import Recommendation
 from llmfit.advisor.recommend.request import Request
 from llmfit.tui.session import bits_per_weight, machine_from, model_choice, recommendations_for
@@ -160,11 +162,20 @@ def candidate(name: str, low: float, grade: str = "A", billions: float = 8, rele
         is_moe=False,
         native_quant=None,
         build=lambda quant: pytest.fail("not to be built"),
+        facts=lambda model: QualityFacts(None, lambda quant: NO_LOSS, lambda k, v: NO_LOSS),
     )
 
 
+def points(by_quant: dict[str, float], otherwise: float) -> Callable[[str, Candidate], Loss]:
+    def loss(quant: str, _: Candidate) -> Loss:
+        lost = by_quant.get(quant, otherwise)
+        return Loss(lost, lost, lost, "made up")
+
+    return loss
+
+
 def options(*candidates: Candidate, name: str = "24 GB") -> list[tuple[str, str]]:
-    goal = Goal("general", lambda quant, _: {"Q8_0": 0.1, "Q6_K": 0.4}.get(quant, 2.0), bits_per_weight)
+    goal = Goal("general", points({"Q8_0": 0.1, "Q6_K": 0.4}, 2.0), bits_per_weight)
     found = find_options(candidates, machine_from(MACHINES[name]), goal)
     return [(option.candidate.model_id, option.quant) for option in found]
 
@@ -190,20 +201,23 @@ def test_what_has_no_room_at_all_is_no_option() -> None:
 
 
 def test_a_context_beyond_training_is_no_option() -> None:
-    goal = Goal("general", lambda quant, _: 0.0, bits_per_weight, context_tokens=262144)
+    goal = Goal("general", points({}, 0.0), bits_per_weight, context_tokens=262144)
     assert find_options([candidate("short", 50)], machine_from(MACHINES["24 GB"]), goal) == []
 
 
 def test_slowness_weighs_less_than_a_tie_until_it_hurts() -> None:
-    assert slowness_points(30) == slowness_points(300) == 0
-    assert 0 < slowness_points(15) < 6 < slowness_points(5)
+    need = need_of("general")
+    assert slowness_points(need, 30) == 0
+    assert -1 <= slowness_points(need, 300) == slowness_points(need, 3000) < slowness_points(need, 60) < 0
+    assert 0 < slowness_points(need, 15) < 6 < slowness_points(need, 5)
+    assert slowness_points(need, 30, prompt_s=20) > slowness_points(need, 30, prompt_s=5) == 0
     assert best_first([]) == []
 
 
 def test_unknown_free_memory_counts_as_all_and_none_free_as_none() -> None:
     """The outlook, the choice of a file type and the placement mean the same by a card's room."""
     computer = machine_from(MACHINES["24 GB"])
-    card, goal = computer.gpus[0], Goal("general", lambda quant, _: 0.0, bits_per_weight)
+    card, goal = computer.gpus[0], Goal("general", points({}, 0.0), bits_per_weight)
     unknown, full = replace(card, vram_free_bytes=None), replace(card, vram_free_bytes=0)
     assert (unknown.usable_bytes, full.usable_bytes) == (card.vram_total_bytes, 0)
     of_unknown, of_full = (replace(computer, gpus=(gpu,)) for gpu in (unknown, full))
