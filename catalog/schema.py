@@ -216,6 +216,8 @@ class SpecRow(_Row):
     """``--spec``: a model that need not exist. See ``spec``."""
 
     name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)] = "spec"
+    id: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_plain)] | None = None
+    params_total: Annotated[int, Field(ge=1, le=10**14)] | None = None
     metadata: Annotated[dict[Text, MetadataValue], Field(max_length=2000)] = {}
     options: Annotated[dict[Text, bool | Count | Text], Field(max_length=50)] = {}
     architecture: Text | None = None

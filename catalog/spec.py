@@ -6,12 +6,16 @@ Two ways to write one, which may be mixed:
      "n_vocab": 128256, "context_length": 131072}
     {"metadata": {"general.architecture": "llama", "llama.block_count": 32, …},
      "options": {"vocab_size": 128256}}
+
+``params_total`` is what somebody says that the parameters add up to. Where the layers add up to something
+else, every tensor is scaled to it: the numbers contradict each other, and nobody knows where the rest lies.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -23,11 +27,16 @@ from llmfit.advisor.model.quantization import DEFAULT_FILE_TYPE, file_type
 from llmfit.advisor.model.shape import shape_from_header
 from llmfit.advisor.model.shape_rules import MAX_LAYERS
 from llmfit.advisor.model.tensor_names import active_parameters
+from llmfit.advisor.model.tensors import Tensor
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import MIB
 from llmfit.catalog.build import COMPUTED
 
 MAX_SPEC_BYTES = MIB
+SAME_COUNT_SHARE = 0.005
+"""29B says 28.9e9 as well as 29.1e9: rounding is no contradiction."""
+MOST_SCALED = 2.0
+"""Counts that differ by more are those of another model."""
 _HINT = "docs/catalogue.md lists the fields."
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "n_layer": ("block_count",),
@@ -67,19 +76,40 @@ def model_from_spec(spec: Path | Mapping[str, object], quant: str = DEFAULT_FILE
     quantization = file_type(quant).name
     tensors = quantize_layout(metadata, shapes, quantization, imatrix=True)
     shape = shape_from_header(metadata, tensors)
-    name = str(row["name"])
+    n_active = active_parameters(shape, tensors)
+    name = str(row.get("id") or row["name"])
+    n_layers = sum(tensor.n_elements for tensor in tensors)
+    stated = cast("int | None", row.get("params_total"))
+    scale, source = _scale(n_layers, stated, what)
     return Model(
         id=name,
         shape=shape,
-        tensors=tensors,
+        tensors=_scaled(tensors, scale),
         quantization=quantization,
         source="spec",
         launch_args=("-m", f"{name}-{quantization}.gguf"),
-        n_parameters=sum(tensor.n_elements for tensor in tensors),
-        n_active_parameters=active_parameters(shape, tensors),
-        file_bytes=sum(tensor.n_bytes for tensor in tensors),
-        file_bytes_source=COMPUTED,
+        n_parameters=round(n_layers * scale),
+        n_active_parameters=None if n_active is None else round(n_active * scale),
+        file_bytes=round(sum(tensor.n_bytes for tensor in tensors) * scale),
+        file_bytes_source=source,
     )
+
+
+def _scale(n_layers: int, stated: int | None, what: str) -> tuple[float, str]:
+    """(factor of every tensor, where the size comes from). Raises UsageError for a count of another model."""
+    if stated is None or abs(stated / n_layers - 1) <= SAME_COUNT_SHARE:
+        return 1.0, COMPUTED
+    if not 1 / MOST_SCALED <= stated / n_layers <= MOST_SCALED:
+        why = f"params_total: {stated / 1e9:.1f}e9, but its layers add up to {n_layers / 1e9:.1f}e9"
+        raise UsageError(what, why, _HINT)
+    said = f"its layers add up to {n_layers / 1e9:.2f}e9 parameters"
+    return stated / n_layers, f"computed: scaled to the stated {stated / 1e9:.2f}e9 parameters; {said}"
+
+
+def _scaled(tensors: tuple[Tensor, ...], scale: float) -> tuple[Tensor, ...]:
+    if scale == 1.0:
+        return tensors
+    return tuple([replace(tensor, n_bytes=round(tensor.n_bytes * scale)) for tensor in tensors])
 
 
 def _read(path: Path, what: str) -> str:
