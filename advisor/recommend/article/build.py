@@ -9,7 +9,7 @@ from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.article.architecture import architecture_of
-from llmfit.advisor.recommend.article.cards import cards_rows, find_needs
+from llmfit.advisor.recommend.article.cards import cards_rows, find_needs, ram_cases
 from llmfit.advisor.recommend.article.tables import (
     Case,
     context_ladder,
@@ -70,6 +70,7 @@ def build_article(
         prompts=prompt_rows(subject),
         cards=cards,
         needs=find_needs(case, asked, cards),
+        ram_cases=() if running is None else ram_cases(case, running),
         energy=None if running is None or known.energy is None else known.energy(running),
         goals=() if known.goals is None else known.goals(asked),
         pitfalls=known.pitfalls,

@@ -11,7 +11,7 @@ from llmfit.advisor.hardware.machine import MAX_GPUS, Gpu, Machine
 from llmfit.advisor.memory.fitting import DOES_NOT_FIT, FITS_GPU
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.article.tables import Case
-from llmfit.advisor.recommend.article.values import CardsRow, Need
+from llmfit.advisor.recommend.article.values import CardsRow, Need, RamCase
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import QUANT_LADDER
 from llmfit.advisor.recommend.search import Variants, judge, judge_on_gpus
@@ -22,6 +22,11 @@ RAM_SIZES_BYTES = tuple(
     n * GIB for n in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 )
 """What memory modules add up to in desktops, workstations and servers."""
+USUAL_RAM = (
+    ("two channels of DDR4-3200", 51_200_000_000),
+    ("two channels of DDR5-5600", 89_600_000_000),
+)
+"""Peaks: channels x 8 bytes x transfers a second (JEDEC JESD79-4 and JESD79-5)."""
 
 
 def card_of(machine: Machine) -> Gpu | None:
@@ -124,6 +129,20 @@ def _cards_need(case: Case, asked: Judgement) -> Need | None:
     return None
 
 
+def ram_cases(case: Case, running: Judgement) -> tuple[RamCase, ...]:
+    """``running`` with RAM of usual bandwidths, where its own is not known and decides the speed."""
+    machine = case.machine
+    if machine.memory.bandwidth_bytes_per_s is not None or running.speed is not None:
+        return ()
+    cases = []
+    for what, bytes_per_s in USUAL_RAM:
+        memory = replace(machine.memory, bandwidth_bytes_per_s=bytes_per_s, bandwidth_source=what)
+        judgement = _judged_on(case, running.model, replace(machine, memory=memory))
+        if judgement is not None and judgement.speed is not None:
+            cases.append(RamCase(what, bytes_per_s, judgement))
+    return tuple(cases)
+
+
 def _judged_on(case: Case, model: Model, machine: Machine) -> Judgement | None:
     """On a machine that nobody has: by formula alone. ``None`` where the settings do not go there."""
     try:
@@ -136,4 +155,4 @@ def _kind(gpu: Gpu) -> tuple[str, int | None]:
     return gpu.name, gpu.vram_total_bytes
 
 
-__all__ = ["CARD_COUNTS", "card_of", "cards_rows", "find_needs", "with_cards"]
+__all__ = ["CARD_COUNTS", "card_of", "cards_rows", "find_needs", "ram_cases", "with_cards"]

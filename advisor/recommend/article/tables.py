@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
-from llmfit.advisor.memory.fitting import (
-    DOES_NOT_FIT,
-    FITS_CPU,
-    FITS_GPU,
-    FITS_OFFLOAD,
-    largest_context,
-)
+from llmfit.advisor.memory.fitting import FITS_GPU, largest_context
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.article.values import (
@@ -25,6 +19,7 @@ from llmfit.advisor.recommend.article.values import (
     PromptRow,
     QuantRow,
 )
+from llmfit.advisor.recommend.cache_advice import CacheAdvice, cache_types_worth_trying
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import CONTEXT_LADDER, DEFAULTS, SMALLER_CACHE_TYPES
 from llmfit.advisor.recommend.quality import QualityFacts, ReducedQuality, reduced
@@ -43,7 +38,7 @@ to Q5_1 (larger than K types that lose as little), and what is below two bits.""
 LADDER_CACHE_TYPES = (DEFAULTS.cache_type_k, *SMALLER_CACHE_TYPES)
 DEPTHS_TOKENS = (0, 4096, 8192, 16384, 32768, 65536, 131072)
 PROMPTS_TOKENS = (1024, 8192, 32768)
-RUNNING = (FITS_GPU, FITS_OFFLOAD, FITS_CPU)
+SEARCH_STEP_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +109,11 @@ def quality_after_losses(judgement: Judgement, facts: QualityFacts) -> ReducedQu
 def context_ladder(case: Case, model: Model) -> ContextLadder:
     """Every context of the ladder that the model was trained for, with every cache type it takes."""
     contexts = ladder_contexts(model.shape.context_train_tokens, case.request.context_tokens or 0)
-    columns = (_ladder_column(case, model, cache_type, contexts) for cache_type in _cache_types(case.request))
-    return ContextLadder(model.quantization, contexts, tuple(column for column in columns if column))
+    advice = cache_types_worth_trying(model)
+    columns = (
+        _ladder_column(case, model, cache_type, contexts, advice) for cache_type in _cache_types(case.request)
+    )
+    return ContextLadder(model.quantization, contexts, tuple(column for column in columns if column), advice)
 
 
 def ladder_contexts(trained_tokens: int, asked_tokens: int = 0) -> tuple[int, ...]:
@@ -134,7 +132,9 @@ def _cache_types(request: Request) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*LADDER_CACHE_TYPES, *asked)))
 
 
-def _ladder_column(case: Case, model: Model, cache_type: str, contexts: Sequence[int]) -> LadderColumn | None:
+def _ladder_column(
+    case: Case, model: Model, cache_type: str, contexts: Sequence[int], advice: CacheAdvice
+) -> LadderColumn | None:
     """``None`` where llama.cpp refuses this cache type with this model or these settings."""
     request = replace(
         case.request,
@@ -145,12 +145,17 @@ def _ladder_column(case: Case, model: Model, cache_type: str, contexts: Sequence
     )
     try:
         cells = [_ladder_cell(case, model, replace(request, context_tokens=tokens)) for tokens in contexts]
-        on_gpus = _largest(case, model, request, cells, (FITS_GPU,))
-        running = on_gpus if cells[-1].verdict == FITS_GPU else _largest(case, model, request, cells, RUNNING)
+        on_gpus = _largest_on_gpus(case, model, request, cells)
+        running = _largest_running(case, model, request, cells)
     except LlmfitError:
         return None
     return LadderColumn(
-        cache_type, tuple(cells), on_gpus, running, case.facts.cache_loss(cache_type, cache_type)
+        cache_type,
+        tuple(cells),
+        on_gpus,
+        running,
+        case.facts.cache_loss(cache_type, cache_type),
+        advice.allows(cache_type, cache_type),
     )
 
 
@@ -167,17 +172,32 @@ def _ladder_cell(case: Case, model: Model, request: Request) -> LadderCell:
     )
 
 
-def _largest(
-    case: Case, model: Model, request: Request, cells: Sequence[LadderCell], verdicts: tuple[str, ...]
-) -> int:
-    """The largest context with one of these verdicts; searched only between cells that differ."""
-    holding = [cell.context_tokens for cell in cells if cell.verdict in verdicts]
-    if not holding or cells[-1].verdict in verdicts:
+def _largest_on_gpus(case: Case, model: Model, request: Request, cells: Sequence[LadderCell]) -> int:
+    """The largest context that stays on the GPUs; searched only where the cells differ."""
+    holding = [cell.context_tokens for cell in cells if cell.verdict == FITS_GPU]
+    if not holding or cells[-1].verdict == FITS_GPU:
         return max(holding, default=0)
     weights = weight_table(model.shape, model.tensors, load_mtp=request.loads_mtp)
     base = request.base_settings(holding[-1])
-    found = largest_context(model.shape, weights, case.machine, base, request.fixed, verdicts)
-    return max(found, holding[-1])
+    return max(
+        holding[-1], largest_context(model.shape, weights, case.machine, base, request.fixed, (FITS_GPU,))
+    )
+
+
+def _largest_running(case: Case, model: Model, request: Request, cells: Sequence[LadderCell]) -> int:
+    """The largest context that runs at all, to SEARCH_STEP_TOKENS: each trial with weights in RAM takes tens
+    of milliseconds, and nobody plans such a launch to the token."""
+    holding = [cell.context_tokens for cell in cells if cell.fits]
+    if not holding or cells[-1].fits:
+        return max(holding, default=0)
+    failing = min(cell.context_tokens for cell in cells if cell.context_tokens > holding[-1])
+    low, high = holding[-1] // SEARCH_STEP_TOKENS, -(-failing // SEARCH_STEP_TOKENS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        tokens = middle * SEARCH_STEP_TOKENS
+        fits = _ladder_cell(case, model, replace(request, context_tokens=tokens)).fits
+        low, high = (middle, high) if fits else (low, middle)
+    return max(holding[-1], low * SEARCH_STEP_TOKENS)
 
 
 # ---------------------------------------------------------------- speeds
@@ -214,7 +234,6 @@ def _prompt_rows(judgement: Judgement, prompts_tokens: Sequence[int]) -> Iterato
 
 __all__ = [
     "DEPTHS_TOKENS",
-    "DOES_NOT_FIT",
     "LISTED_FILE_TYPES",
     "PROMPTS_TOKENS",
     "Case",

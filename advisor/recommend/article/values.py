@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.recommend.cache_advice import CacheAdvice
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, Judgement
 from llmfit.advisor.recommend.quality import Loss, Quality, QualityFacts, ReducedQuality
 from llmfit.advisor.speed.speed_range import SpeedRange
@@ -146,6 +147,8 @@ class LadderColumn:
     """The largest that runs at all; 0 where none does."""
     loss: Loss | None
     """What the cache type costs; ``None`` where nobody measured it."""
+    is_advised: bool
+    """Whether this model bears it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ class ContextLadder:
     quant: str
     contexts: tuple[int, ...]
     columns: tuple[LadderColumn, ...]
+    advice: CacheAdvice
+    """Why this model is better off without the cache types that are not advised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,15 @@ class Need:
     """A change of the machine with which the asked file type runs; ``what`` says it in words."""
 
     what: str
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class RamCase:
+    """What runs, as it would be with RAM of a usual bandwidth: for where nobody knows the machine's own."""
+
+    what: str
+    bytes_per_s: int
     judgement: Judgement
 
 
@@ -241,6 +255,8 @@ class Article:
     prompts: tuple[PromptRow, ...]
     cards: tuple[CardsRow, ...]
     needs: tuple[Need, ...]
+    ram_cases: tuple[RamCase, ...]
+    """Only where the speed of ``running`` is not known for want of the RAM's bandwidth."""
     energy: Energy | None
     goals: tuple[GoalChoice, ...]
     pitfalls: tuple[Pitfall, ...]
@@ -286,5 +302,6 @@ __all__ = [
     "Pitfall",
     "PromptRow",
     "QuantRow",
+    "RamCase",
     "Score",
 ]
