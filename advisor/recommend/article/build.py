@@ -19,6 +19,7 @@ from llmfit.advisor.recommend.article.tables import (
     quant_rows,
 )
 from llmfit.advisor.recommend.article.values import Article, Known
+from llmfit.advisor.recommend.cost.of_judgement import energy_per_million
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, default_context, judge
 from llmfit.advisor.units import pad
@@ -71,7 +72,7 @@ def build_article(
         cards=cards,
         needs=find_needs(case, asked, cards),
         ram_cases=() if running is None else ram_cases(case, running),
-        energy=None if running is None or known.energy is None else known.energy(running),
+        energy=None if running is None else energy_per_million(running),
         goals=() if known.goals is None else known.goals(asked),
         pitfalls=known.pitfalls,
         scores=known.scores,

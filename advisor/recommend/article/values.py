@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.recommend.cache_advice import CacheAdvice
+from llmfit.advisor.recommend.cost.of_judgement import Energy
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, Judgement
 from llmfit.advisor.recommend.quality import Loss, Quality, QualityFacts, ReducedQuality
 from llmfit.advisor.speed.speed_range import SpeedRange
@@ -210,18 +211,6 @@ class RamCase:
 
 
 @dataclass(frozen=True, slots=True)
-class Energy:
-    """Electricity for a million tokens while one stream is running."""
-
-    watts: float
-    basis: str
-    """Where the watts come from, for people."""
-    decode_kwh: float
-    prefill_kwh: float | None
-    """For a million tokens of prompt."""
-
-
-@dataclass(frozen=True, slots=True)
 class GoalChoice:
     """The configuration for a goal (``quality``, ``speed``, ``context``, ``balance``), and why."""
 
@@ -258,6 +247,7 @@ class Article:
     ram_cases: tuple[RamCase, ...]
     """Only where the speed of ``running`` is not known for want of the RAM's bandwidth."""
     energy: Energy | None
+    """Of ``running``, from rated power."""
     goals: tuple[GoalChoice, ...]
     pitfalls: tuple[Pitfall, ...]
     scores: tuple[Score, ...]
@@ -282,7 +272,6 @@ class Known:
     native_quant: str | None = None
     pitfalls: tuple[Pitfall, ...] = ()
     scores: tuple[Score, ...] = ()
-    energy: Callable[[Judgement], Energy | None] | None = None
     goals: Callable[[Judgement], tuple[GoalChoice, ...]] | None = None
 
 

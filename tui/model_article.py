@@ -1,0 +1,107 @@
+"""The article about a model: what the catalogue knows of it, brought to the advisor that builds the tables.
+
+The command line and the app both ask here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmfit.advisor.recommend.article.build import at_one_context, build_article
+from llmfit.advisor.recommend.article.values import About, Article, Known
+from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE
+from llmfit.tui.cli.settings import request_from
+from llmfit.tui.model_facts import quality_facts
+from llmfit.tui.session import MachineCache, ModelChoice, Values, model_choice, with_projector
+
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.model.model import Model
+    from llmfit.advisor.recommend.request import Request
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+    from llmfit.catalog.models import CatalogModel
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model in the file type that was asked for or chosen, with everything that an answer takes."""
+
+    choice: ModelChoice
+    model: Model
+    machine: Machine
+    speeds: MachineSpeeds | None
+    request: Request
+    """Its context is fixed."""
+    known: Known
+
+
+def article_for(values: Values, machines: MachineCache) -> Article:
+    """The article that options (or keys of the same names) ask for. Raises as ``judge_from``."""
+    return article_of(subject_of(values, machines))
+
+
+def article_of(subject: Subject) -> Article:
+    return build_article(
+        subject.model,
+        subject.machine,
+        subject.request,
+        subject.known,
+        build=subject.choice.build,
+        speeds=subject.speeds,
+    )
+
+
+def subject_of(values: Values, machines: MachineCache) -> Subject:
+    """Raises UsageError, GgufError, NetworkError or NotModelledError."""
+    request = with_projector(request_from(values))
+    found = machines.get(values)
+    choice = model_choice(values)
+    request = at_one_context(_any_model(choice), request)
+    model = choice.best_for(found.machine, request)
+    return Subject(choice, model, found.machine, found.speeds, request, known_of(model))
+
+
+def known_of(model: Model) -> Known:
+    """What the catalogue has on a model; of one that only its file describes, its losses by size."""
+    entry = _entry_of(model)
+    if entry is None:
+        return Known(About(model.id), quality_facts(model))
+    from llmfit.catalog.build import only_quantization
+
+    native_quant = only_quantization(entry)
+    return Known(
+        about=_about(entry),
+        facts=quality_facts(model, native_quant=native_quant),
+        native_quant=native_quant,
+    )
+
+
+def _any_model(choice: ModelChoice) -> Model:
+    """The model in some file type: its shape is that of all."""
+    if choice.model is not None:
+        return choice.model
+    if choice.build is None:
+        raise ValueError("a ModelChoice needs a model or a way to build one")
+    return choice.build(choice.quant or DEFAULT_FILE_TYPE)
+
+
+def _entry_of(model: Model) -> CatalogModel | None:
+    if model.source != "catalog":
+        return None
+    from llmfit.catalog.models import find_model
+
+    return find_model(model.id)
+
+
+def _about(entry: CatalogModel) -> About:
+    return About(
+        model_id=entry.id,
+        family=entry.family,
+        license=entry.license,
+        released=entry.release_date,
+        modalities=entry.modalities,
+        reasoning=entry.reasoning,
+        tool_use=entry.tool_use,
+        notes=entry.notes,
+    )
