@@ -20,6 +20,8 @@ MODELS = "models.jsonl"
 GPUS = "gpus.jsonl"
 ARCHITECTURES = "architectures.jsonl"
 ABILITIES = "abilities.jsonl"
+EVIDENCE = "evidence.jsonl"
+PITFALLS = "pitfalls.jsonl"
 _ID_START = '{"id":"'
 
 

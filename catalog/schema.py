@@ -205,6 +205,76 @@ class AbilityRow(_Row):
     sources: list[Annotated[list[int], Field(min_length=2, max_length=2)]]
 
 
+class EvidenceRow(_Row):
+    """Scores of one model; a score is benchmark, score, run, counted, label and perhaps a 95 % interval."""
+
+    id: Id
+    labels: list[Text]
+    scores: Annotated[
+        list[Annotated[list[Annotated[int | float, Field(ge=0)]], Field(min_length=5, max_length=7)]],
+        Field(min_length=1),
+    ]
+
+
+class BenchmarkRow(_Row):
+    """``counts_for``: the ability it was fitted for; ``shown_for``: a use that has no fitted ability."""
+
+    name: Text
+    unit: Literal["%", "Elo", "index", "points"]
+    higher_is_better: bool
+    counts_for: Literal["general", "coding", "reasoning", "chat", "tools"] | None
+    shown_for: Literal["vision", "long-context", "multilingual", "knowledge"] | None
+
+
+class EvidenceParts(_Row):
+    """``evidence_parts.json``. A run: source, setting, date, confidence, mode, 1 if another vendor's."""
+
+    note: Text
+    counted_modes: list[Literal["thinking", "non-thinking", "low effort"]]
+    benchmarks: list[BenchmarkRow]
+    settings: list[Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_plain)]]
+    modes: list[Annotated[str, Field(max_length=100), AfterValidator(_plain)]]
+    confidences: list[Text]
+    runs: list[Annotated[list[int | Date | None], Field(min_length=6, max_length=6)]]
+
+
+class PitfallRow(_Row):
+    """``models``: ids of the catalogue; ``architectures``: GGUF names, for files that no id names."""
+
+    id: Id
+    family: Text
+    scope: Literal["model", "hardware", "runtime"]
+    severity: Literal["critical", "high", "medium", "low"]
+    pitfall: Text
+    symptom: Text
+    fix: Text
+    source: Text
+    models: Annotated[list[Id], Field(max_length=100)] = []
+    architectures: Annotated[list[Text], Field(max_length=20)] = []
+    machines: Annotated[list[Text], Field(max_length=20)] = []
+    min_build: Positive | None = None
+    bad_builds: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    status: Text | None = None
+
+
+class CacheLossRow(_Row):
+    k: Annotated[list[Text], Field(min_length=1)]
+    v: Annotated[list[Text], Field(min_length=1)]
+    delicate_keys: bool | None
+    rotated: bool | None
+    points: Annotated[float, Field(ge=0, le=45)]
+    basis: Text
+    sources: list[Text]
+
+
+class CacheLosses(_Row):
+    """``cache_losses.json``; ``sources`` of a row are keys of ``sources``."""
+
+    sources: dict[Text, Text]
+    method: Text
+    rows: list[CacheLossRow]
+
+
 Count = Annotated[int, Field(ge=0, le=2**32)]
 Whole = Annotated[int, Field(ge=1, le=2**32)]
 Wholes = Whole | Annotated[list[Count], Field(min_length=1, max_length=512)]
