@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
+from llmfit.advisor.errors import UsageError
 from llmfit.advisor.recommend.quality import Loss, Quality
 from llmfit.advisor.recommend.ranking import Candidate
 from llmfit.advisor.units import GIB
 from llmfit.catalog.build import build_model, only_quantization
-from llmfit.catalog.models import list_models
+from llmfit.catalog.models import CatalogModel, list_models
 from llmfit.catalog.quality import quality_loss
 from llmfit.tui.model_facts import known_quality, quality_facts
 
+PERMISSIVE_LICENSES = ("apache-2.0", "mit")
+"""Commercial use, changes and redistribution without conditions on the use."""
 UNMEASURED_LOSS_POINTS = 45.0
 """A loss that nobody measured counts as the worst one known, so that it never lifts a model."""
 USUAL_PROJECTOR_BYTES = GIB
@@ -21,16 +25,30 @@ USUAL_PROJECTOR_BYTES = GIB
 UNKNOWN_QUALITY = Quality(0.0, 0.0, 0.0, "E", is_tested=False, basis="nobody has published a score")
 
 
-def candidates_for(use_case: str) -> Iterator[Candidate]:
-    """Every model of the catalogue that may be proposed for a use."""
-    for entry in list_models():
-        if entry.kind != "instruct" or not entry.llama_cpp_supported:
-            continue
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What the user wants of all proposals, as typed; ``None`` and empty text narrow nothing."""
+
+    license: str | None = None
+    family: str | None = None
+
+
+ANY = Narrowing()
+
+
+def candidates_for(use_case: str, narrowed: Narrowing = ANY) -> Iterator[Candidate]:
+    """Every model of the catalogue that may be proposed for a use.
+
+    Raises UsageError for a licence or a family that no model of the catalogue has.
+    """
+    entries = [entry for entry in list_models() if entry.kind == "instruct" and entry.llama_cpp_supported]
+    for entry in _of_family(_under_license(entries, narrowed.license), entries, narrowed.family):
         if use_case == "vision" and "image" not in entry.modalities:
             continue
         yield Candidate(
             model_id=entry.id,
-            family=_line_of(entry.family or entry.id),
+            # Who asks for one family wants to see its sizes and generations side by side.
+            family=entry.id if narrowed.family else _line_of(entry.family or entry.id),
             n_parameters=entry.parameters.text,
             n_active_parameters=entry.parameters.active,
             context_train_tokens=entry.context_length or 0,
@@ -44,6 +62,38 @@ def candidates_for(use_case: str) -> Iterator[Candidate]:
             if use_case == "vision"
             else None,
         )
+
+
+def _under_license(entries: list[CatalogModel], wanted: str | None) -> list[CatalogModel]:
+    """``apache`` means apache-2.0, ``llama`` all of llama3.1 to llama4, ``permissive`` what binds least."""
+    if not wanted:
+        return entries
+    name = wanted.strip().lower()
+    if name == "permissive":
+        return [entry for entry in entries if entry.license in PERMISSIVE_LICENSES]
+    found = [entry for entry in entries if (entry.license or "").startswith(name)]
+    if not found:
+        known = sorted({entry.license for entry in entries if entry.license})
+        raise UsageError(
+            f"--license {wanted!r}", "no model is under it", f"Known: permissive, {', '.join(known)}."
+        )
+    return found
+
+
+def _of_family(
+    entries: list[CatalogModel], all_entries: list[CatalogModel], wanted: str | None
+) -> list[CatalogModel]:
+    if not wanted:
+        return entries
+    name = _plain(wanted)
+    if not any(name in _plain(entry.family) for entry in all_entries):
+        known = sorted({entry.family for entry in all_entries if entry.family})
+        raise UsageError(f"--family {wanted!r}", "no model is of it", f"Known: {', '.join(known)}.")
+    return [entry for entry in entries if name in _plain(entry.family)]
+
+
+def _plain(name: str | None) -> str:
+    return re.sub(r"[\s_-]", "", name or "").lower()
 
 
 def _line_of(family: str) -> str:

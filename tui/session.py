@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.recommend.ranking import Recommendation
     from llmfit.advisor.recommend.request import Request
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+    from llmfit.tui.candidates import Narrowing
 
 Values = Mapping[str, object]
 AskServers = Callable[[Machine], Machine]
@@ -275,10 +276,14 @@ def recommendations_for(
     min_tok_s: float | None = None,
     limit: int = 5,
     speeds: MachineSpeeds | None = None,
+    narrowed: Narrowing | None = None,
 ) -> tuple[Recommendation, ...]:
-    """The few models worth running on a machine, best first; ``speeds`` were measured on it."""
+    """The few models worth running on a machine, best first; ``speeds`` were measured on it.
+
+    Raises UsageError where ``narrowed`` leaves nothing of the whole catalogue.
+    """
     from llmfit.advisor.recommend.ranking import Goal, recommend
-    from llmfit.tui.candidates import candidates_for, file_type_loss
+    from llmfit.tui.candidates import ANY, candidates_for, file_type_loss
 
     goal = Goal(use_case, file_type_loss, bits_per_weight, context_tokens, min_tok_s, limit)
-    return recommend(tuple(candidates_for(use_case)), machine, goal, speeds)
+    return recommend(tuple(candidates_for(use_case, narrowed or ANY)), machine, goal, speeds)

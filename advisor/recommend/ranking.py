@@ -72,7 +72,9 @@ def recommend(
     floors = (goal.min_tok_s,) if goal.min_tok_s is not None else (COMFORTABLE_TOK_S, 0.0)
     for floor_tok_s in floors:
         # A short list is the beginning of the longer one: what is chosen must not depend on where it is cut.
-        at_least_usual = replace(goal, limit=max(goal.limit, USUAL_LIMIT))
+        # The first of all does not: whoever wants only that need not wait for the others.
+        n_chosen = 1 if goal.limit == 1 else max(goal.limit, USUAL_LIMIT)
+        at_least_usual = replace(goal, limit=n_chosen)
         choice = Choice(machine, at_least_usual, options, floor_tok_s, speeds)
         choice.fill()
         if choice.picks:

@@ -192,7 +192,7 @@ def terms_document(speed: SpeedEstimate | None) -> Document | None:
 
 def recommendation_document(recommendation: Recommendation) -> Document:
     """One entry of ``llmfit.recommend/1``: purpose, why and quality, then everything of an estimate."""
-    quality = recommendation.quality
+    quality, left, loss = recommendation.quality, recommendation.reduced, recommendation.loss
     estimate = estimate_document(recommendation.judgement, with_machine=False)
     estimate.pop("schema")
     return {
@@ -205,6 +205,13 @@ def recommendation_document(recommendation: Recommendation) -> Document:
             "grade": quality.grade,
             "basis": quality.basis,
             "sources": list(quality.sources),
+            "after_losses": {"score": left.score, "low": left.low, "high": left.high},
+            "file_type_loss_points": {
+                "low": loss.low_points,
+                "expected": loss.points,
+                "high": loss.high_points,
+                "basis": loss.basis,
+            },
         },
     } | estimate
 

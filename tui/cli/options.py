@@ -85,7 +85,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
     recommend = commands.add_parser("recommend", help="the few models worth running here")
     add_machine_options(recommend)
-    recommend.add_argument("--use-case", choices=USE_CASES, default="general")
+    recommend.add_argument("--use-case", choices=USE_CASES, help="default: general")
     recommend.add_argument("--context", type=parse_context, metavar="N", help="tokens, also 32k")
     recommend.add_argument(
         "--min-tps", type=positive_float, metavar="N", help="slowest decode to accept, tok/s"

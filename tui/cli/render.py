@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18
-MAX_MODEL_CHARACTERS = 24
-MIN_MODEL_CHARACTERS = 12
+MIN_MODEL_CHARACTERS = 16
 TABLE_WIDTH = 80
 VERDICT_GLYPH = {FITS_GPU: "✓", FITS_OFFLOAD: "~", FITS_CPU: "~", DOES_NOT_FIT: "✗"}
 """Stands before the words for a verdict: never colour alone."""
@@ -220,7 +219,7 @@ def recommendation_lines(
 
 def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
     """One row a pick, at most TABLE_WIDTH columns: the cache type goes first, then the cards are summed up,
-    then the names are cut."""
+    then long names take a second line."""
     rows = _pick_rows(recommendations, one_by_one=True)
     if _width_of(rows) > TABLE_WIDTH:
         rows = [row[:4] + row[5:] for row in rows]
@@ -228,10 +227,17 @@ def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
         rows = [row[:4] + row[5:] for row in _pick_rows(recommendations, one_by_one=False)]
     over = max(0, _width_of(rows) - TABLE_WIDTH)
     widest = max(len(row[_NAME]) for row in rows)
-    for row in rows[1:]:
-        row[_NAME] = printable(row[_NAME], max(MIN_MODEL_CHARACTERS, widest - over))
+    rows = [line for row in rows for line in _folded(row, max(MIN_MODEL_CHARACTERS, widest - over))]
     numbers = range(len(rows[0]) - 4, len(rows[0]))
     return [*table(rows, right=(0, *numbers)), "GPU and RAM in GiB, decode and prefill in tokens per second"]
+
+
+def _folded(row: Sequence[str], width: int) -> Iterator[list[str]]:
+    """The row, and further lines for what its name has too much, broken at hyphens where it can be."""
+    first, *more = textwrap.wrap(row[_NAME], width) or [""]
+    yield [*row[:_NAME], first, *row[_NAME + 1 :]]
+    for part in more:
+        yield ["", "", part, *("" for _ in row[_NAME + 1 :])]
 
 
 _NEEDS_BANDWIDTH = "?: needs the RAM's bandwidth (--ram-bandwidth GB/S, or llmfit hardware --measure)"
@@ -260,7 +266,7 @@ def _pick_rows(recommendations: Sequence[Recommendation], one_by_one: bool) -> l
             [
                 str(number),
                 recommendation.purpose,
-                printable(judgement.model.id.split("/")[-1], MAX_MODEL_CHARACTERS),
+                printable(judgement.model.id.split("/")[-1]),
                 printable(judgement.model.quantization),
                 judgement.settings.cache_type_k,
                 format_context(judgement.settings.context_tokens),
