@@ -153,14 +153,15 @@ class _Room:
     @staticmethod
     def of(machine: Machine) -> _Room:
         gpus = machine.gpus
-        free = (gpu.usable_bytes or 0 for gpu in gpus)
+        free = [gpu.usable_bytes or 0 for gpu in gpus]
         speeds = [gpu.bandwidth_bytes_per_s for gpu in gpus if gpu.bandwidth_bytes_per_s]
         flops = [gpu.fp16_flops for gpu in gpus if gpu.fp16_flops]
-        shared = any(gpu.unified_memory for gpu in gpus)
         available = machine.memory.available_bytes or machine.memory.capacity_bytes or 0
+        # What a GPU takes of a shared memory is gone for the CPU, which may have the rest.
+        shared = sum(size for gpu, size in zip(gpus, free, strict=True) if gpu.unified_memory)
         return _Room(
             vram_bytes=sum(max(0, size - RESERVE_BYTES_PER_GPU) for size in free),
-            ram_bytes=0 if shared else max(0, available - RESERVE_RAM_BYTES),
+            ram_bytes=max(0, available - shared - RESERVE_RAM_BYTES),
             vram_bytes_per_s=min(speeds, default=ROUGH_RAM_BYTES_PER_S),
             ram_bytes_per_s=machine.memory.bandwidth_bytes_per_s or ROUGH_RAM_BYTES_PER_S,
             flops=min(flops) if flops else None,

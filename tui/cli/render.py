@@ -194,7 +194,7 @@ def recommendation_lines(
         else:
             yield "Nothing in the catalogue fits this machine at this context and speed."
         return
-    yield from _picks_table(recommendations)
+    yield from picks_table(recommendations)
     if any(_lacks_ram_bandwidth(recommendation.judgement) for recommendation in recommendations):
         yield from wrapped(_NEEDS_BANDWIDTH)
     for number, recommendation in enumerate(recommendations, 1):
@@ -217,7 +217,7 @@ def recommendation_lines(
             yield from wrapped(printable(line), TEXT_WIDTH, "  - ")
 
 
-def _picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
+def picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
     """One row a pick, at most TABLE_WIDTH columns: the cache type goes first, then the cards are summed up,
     then long names take a second line."""
     rows = _pick_rows(recommendations, one_by_one=True)
