@@ -90,14 +90,32 @@ def _add_cost(cost: argparse.ArgumentParser) -> None:
     add_model(cost)
     add_machine_options(cost)
     add_setting_options(cost)
-    prices = cost.add_argument_group("prices (none is assumed but the one of a kWh, which is printed)")
-    prices.add_argument("--watts", type=positive_float, metavar="N", help="power of the whole computer")
+    prices = cost.add_argument_group("prices in US dollars (none is assumed)")
+    prices.add_argument(
+        "--watts",
+        type=positive_float,
+        metavar="N",
+        help="power of the whole computer while it generates (default: from what its cards are rated)",
+    )
     prices.add_argument("--usd-per-kwh", type=positive_float, metavar="USD")
     prices.add_argument("--hardware-usd", type=positive_float, metavar="USD", help="what the computer cost")
-    prices.add_argument("--months", type=positive_float, metavar="N", help="over which it is written off")
+    prices.add_argument(
+        "--months", type=positive_float, metavar="N", help="over which it is written off (default: 36)"
+    )
     prices.add_argument("--api-usd-in", type=positive_float, metavar="USD", help="API: 1e6 tokens of prompt")
     prices.add_argument("--api-usd-out", type=positive_float, metavar="USD", help="API: 1e6 generated tokens")
+    prices.add_argument(
+        "--prompt-per-output",
+        type=float_from_zero,
+        metavar="N",
+        help="tokens of prompt for each generated one (default: 3; 0 with no --api-usd-in)",
+    )
     add_json(cost)
+
+
+def float_from_zero(text: str) -> float:
+    """A ratio. Raises ArgumentTypeError for anything that is not a number from 0."""
+    return 0.0 if text.strip() in ("0", "0.0") else positive_float(text)
 
 
 __all__ = ["MAX_COMPARED", "add_advice_commands", "parse_context"]

@@ -6,11 +6,12 @@ Every price is the user's; none is assumed. What is assumed besides is a sentenc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.recommend.cost.energy import TOKENS_PER_PRICE, Spread
 from llmfit.advisor.recommend.cost.of_judgement import Energy
+from llmfit.advisor.speed.speed_range import SpeedRange
 
 DEFAULT_MONTHS = 36.0
 """Straight-line write-off where nobody says: three years, a usual life of a computer in accounts."""
@@ -111,15 +112,12 @@ class Cost:
         n_prompt = self.prices.prompt_tokens_per_output
         if output is None or (prompt is None and n_prompt):
             return None
-        low, expected, high = (
-            SECONDS_A_MONTH
-            / (
-                1 / getattr(output.tok_s, of)
-                + (0 if prompt is None else n_prompt / getattr(prompt.tok_s, of))
-            )
-            for of in ("low", "expected", "high")
+        prompt_tok_s = SpeedRange(inf, inf, inf) if prompt is None else prompt.tok_s
+        return Spread(
+            _tokens_a_month(output.tok_s.low, prompt_tok_s.low, n_prompt),
+            _tokens_a_month(output.tok_s.expected, prompt_tok_s.expected, n_prompt),
+            _tokens_a_month(output.tok_s.high, prompt_tok_s.high, n_prompt),
         )
-        return Spread(low, expected, high)
 
     @property
     def hardware_usd_per_million(self) -> float | None:
@@ -136,7 +134,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """Generated tokens a month from which the own computer is cheaper; ``None`` with the reason in ``why``."""
+    """Generated tokens a month from which the own computer is cheaper; ``None`` with the reason ``why``."""
 
     tokens_per_month: int | None
     why: str
@@ -170,7 +168,7 @@ def _missing(cost: Cost) -> str | None:
     """The first thing that a break-even needs and nobody said or knows."""
     prices = cost.prices
     if cost.usd_with_prompts is None and cost.kwh_with_prompts is None:
-        return cost.energy.unknown[0] if cost.energy.unknown else "Its energy is not known."
+        return "What it draws is not known (--watts)."
     wanted = (
         (prices.usd_per_kwh, "--usd-per-kwh"),
         (prices.api_usd_out, "--api-usd-in and --api-usd-out"),
@@ -182,9 +180,13 @@ def _missing(cost: Cost) -> str | None:
 
 def _out_of_reach(tokens: int, most: float) -> str:
     return (
-        f"Never with this computer: it takes {tokens / 1e6:,.1f} million generated tokens a month, and without "
-        f"a pause it makes {most / 1e6:,.1f} million."
+        f"Not with this computer: it takes {tokens / 1e6:,.1f} million generated tokens a month, and one "
+        f"request after the other without a pause makes {most / 1e6:,.1f} million."
     )
+
+
+def _tokens_a_month(output_tok_s: float, prompt_tok_s: float, n_prompt: float) -> float:
+    return SECONDS_A_MONTH / (1 / output_tok_s + n_prompt / prompt_tok_s)
 
 
 __all__ = ["DEFAULT_MONTHS", "DEFAULT_PROMPT_PER_OUTPUT", "BreakEven", "Cost", "Prices", "break_even"]

@@ -80,7 +80,7 @@ class NoPower:
 
 def stated_power(watts: float) -> PowerReading:
     """What the user says the whole computer draws. Raises ValueError where it is not above 0."""
-    return _exact(watts, STATED, f"Power: {watts:g} W for the whole computer, as stated.")
+    return _exact(watts, STATED, f"Power: {watts:g} W for the whole computer, as stated, whatever it does.")
 
 
 def measured_power(watts: float, how: str) -> PowerReading:
@@ -176,9 +176,10 @@ def _cards_said(gpus: Sequence[Gpu], phase: Phase) -> str:
     is_read = all(gpu.sources.get("power_limit_w", "catalog") != "catalog" for gpu in gpus)
     origin = "as set now" if is_read else "from the catalogue"
     doing = "decodes" if phase is DECODE else "reads a prompt"
+    start = "Power is rated, not measured: a" if phase is DECODE else "A"
     share = phase.busy_share
     said = (
-        f"Power is rated, not measured: a card that {doing} draws {share.expected:.0%} "
+        f"{start} card that {doing} draws {share.expected:.0%} "
         f"({share.low:.0%} to {share.high:.0%}) of its limit ({limits} W, {origin})"
     )
     if len(gpus) == 1:
