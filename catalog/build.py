@@ -22,6 +22,7 @@ from llmfit.advisor.model.quantization import (
 from llmfit.advisor.model.shape import ModelShape, shape_from_header
 from llmfit.advisor.model.tensor_names import active_parameters, block_of
 from llmfit.advisor.model.tensors import Tensor, TensorShape
+from llmfit.advisor.same import Same
 from llmfit.advisor.units import GB
 from llmfit.catalog import loader
 from llmfit.catalog.models import (
@@ -44,11 +45,18 @@ _FILE_TYPE_LIKE = frozenset(FILE_TYPES) | {"Q3_K", "Q4_K", "Q5_K", "MXFP4"}
 def build_model(entry: CatalogModel, quant: str) -> Model:
     """The model of a row in one quantisation, mixed as llama-quantize does with an importance matrix.
 
-    A published size that is known to the byte wins for ``file_bytes``. Raises UsageError for an unknown
-    quantisation, NotModelledError for a model whose tensors or memory rules are not known.
+    A published size that is known to the byte wins for ``file_bytes``. Asked again it is the same object,
+    so that what is remembered by its identity serves again. Raises UsageError for an unknown quantisation,
+    NotModelledError for a model whose tensors or memory rules are not known.
     """
     header = _own_header(entry)
-    quantization = quant if header and quant == header["quantization"] else file_type(quant).name
+    return _built(Same(entry), quant if header and quant == header["quantization"] else file_type(quant).name)
+
+
+@lru_cache(maxsize=64)
+def _built(same_entry: Same[CatalogModel], quantization: str) -> Model:
+    entry = same_entry.it
+    header = _own_header(entry)
     if header is not None:
         metadata = cast(Mapping[str, object], header["metadata"])
         tensors = unfold(cast(Sequence[Mapping[str, object]], header["tensors"]))
@@ -134,7 +142,7 @@ def _is_quantized(type_name: str) -> bool:
     return type_name in TENSOR_TYPES and TENSOR_TYPES[type_name].is_quantized
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _bundled(model_id: str) -> tuple[Mapping[str, object], tuple[TensorShape, ...], ModelShape]:
     """Metadata, tensors and shape of a bundled row: what all file types of a model share."""
     architecture = loader.bundled_row(loader.ARCHITECTURES, model_id)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 
 from llmfit.advisor.hardware.machine import MAX_GPUS
-from llmfit.advisor.memory.assignment import HOST_DEVICE, assign_layers, tensor_overrides
+from llmfit.advisor.memory.assignment import HOST_DEVICE, tensor_overrides
 from llmfit.advisor.memory.fitting_split import PartialBlock, SlotCosts
-from llmfit.advisor.memory.kv_cache import cache_bytes, cache_geometry
+from llmfit.advisor.memory.kv_cache import cache_geometry, cache_plane, cache_rows
 from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.memory.weights import MatrixBytes, WeightTable
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.same import Same
 
 
 def slot_costs(shape: ModelShape, weights: WeightTable, settings: LaunchSettings) -> SlotCosts:
@@ -20,27 +22,31 @@ def slot_costs(shape: ModelShape, weights: WeightTable, settings: LaunchSettings
     A search aid: overhead, compute buffers and what depends on neighbouring layers come from the estimate.
     """
     cache = _layer_cache_bytes(shape, settings)
-    moved = _moved_to_ram(weights, settings)
-    blocks = [
-        layer_bytes + cache_bytes - moved_bytes
-        for layer_bytes, cache_bytes, moved_bytes in zip(weights.layer_gpu_bytes, cache, moved, strict=True)
-    ]
+    blocks = list(map(sum, zip(weights.layer_gpu_bytes, cache, strict=True)))
+    if settings.override_tensor:
+        blocks = [size - moved for size, moved in zip(blocks, _moved_to_ram(weights, settings), strict=True)]
     output = weights.output_gpu_bytes + weights.tied_copy_gpu_bytes
     return SlotCosts(
         slot_bytes=(*blocks, output),
         expert_bytes=(*weights.expert_gpu_bytes, 0),
-        partials=(*(_partials(il, experts) for il, experts in enumerate(weights.experts)), ()),
+        partials=_all_partials(Same(weights)),
     )
 
 
-def _layer_cache_bytes(shape: ModelShape, settings: LaunchSettings) -> tuple[int, ...]:
+def _layer_cache_bytes(shape: ModelShape, settings: LaunchSettings) -> Sequence[int]:
     """KV cache and state of each block on a card: the cache rule, asked with each block on its own device."""
     n_blocks = shape.n_layer_all
     if not settings.kv_offload:
-        return (0,) * n_blocks
-    on_host = assign_layers(shape, replace(settings, devices=(), tensor_split=None, override_tensor=()), ())
-    apart = replace(on_host, n_devices=n_blocks, cache_device=tuple(range(n_blocks)))
-    return cache_bytes(shape, settings, cache_geometry(shape, settings), apart).gpu_bytes
+        return [0] * n_blocks
+    geometry = cache_geometry(shape, settings)
+    rows = cache_rows(settings.cache_type_k, settings.cache_type_v, geometry)
+    plane = cache_plane(shape, rows, tuple(range(n_blocks)))
+    return plane.device_bytes(geometry.n_ctx_seq, geometry.swa_cells, n_blocks)[:-1]
+
+
+@lru_cache(maxsize=64)
+def _all_partials(weights: Same[WeightTable]) -> tuple[tuple[PartialBlock, ...], ...]:
+    return (*(_partials(il, experts) for il, experts in enumerate(weights.it.experts)), ())
 
 
 def _partials(block: int, experts: MatrixBytes) -> tuple[PartialBlock, ...]:

@@ -11,10 +11,10 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import MemoryEstimate
-from llmfit.advisor.memory.estimate import estimate_memory
 from llmfit.advisor.memory.fitting_budget import Budgets, CardBudget, machine_budgets
 from llmfit.advisor.memory.fitting_costs import slot_costs
 from llmfit.advisor.memory.fitting_split import Split, SplitSearch
+from llmfit.advisor.memory.known_placements import placement_memory
 from llmfit.advisor.memory.overhead import driver_overhead
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
@@ -111,7 +111,7 @@ class LayoutSearch:
         settings = replace(self.base, **changes)
         known = self.attempts.get(settings)
         if known is None:
-            memory = estimate_memory(self.shape, self.weights, settings, self.machine)
+            memory = placement_memory(self.shape, self.weights, settings, self.machine)
             known = Attempt(settings, memory, self.budgets.shortfall_bytes(memory))
             self.attempts[settings] = known
         return known

@@ -18,6 +18,7 @@ from llmfit.advisor.model.quantization import TENSOR_TYPES
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.model.tensor_names import BLOCK, INPUT_EMBEDDING, LOOKED_UP, ROUTED_EXPERTS
 from llmfit.advisor.model.tensors import Tensor
+from llmfit.advisor.same import Same
 from llmfit.advisor.units import pad
 
 GPU_ALIGNMENT_BYTES = 128
@@ -169,7 +170,18 @@ class _Layer:
 
 
 def weight_table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool = False) -> WeightTable:
-    """The table of a model; ``load_mtp`` as ``LaunchSettings.load_mtp``."""
+    """The table of a model, the same object when asked again; ``load_mtp`` as ``LaunchSettings.load_mtp``."""
+    if isinstance(tensors, tuple):
+        return _kept_table(Same(shape), Same(tensors), load_mtp)
+    return _table(shape, tensors, load_mtp)
+
+
+@lru_cache(maxsize=64)
+def _kept_table(shape: Same[ModelShape], tensors: Same[tuple[Tensor, ...]], load_mtp: bool) -> WeightTable:
+    return _table(shape.it, tensors.it, load_mtp)
+
+
+def _table(shape: ModelShape, tensors: Sequence[Tensor], load_mtp: bool) -> WeightTable:
     layers, outside, loaded = _by_layer(shape, tensors, load_mtp)
     repackable: dict[str, int] = {}
     for one in loaded:

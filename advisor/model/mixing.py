@@ -100,7 +100,7 @@ class _Plan:
         return found
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _plan(same_shapes: Same[tuple[TensorShape, ...]], architecture: str) -> _Plan:
     shapes = same_shapes.it
     # llama-quantize goes by block, then by name (weight_name_comparer, llama-model-loader.h), and counts.
