@@ -25,7 +25,7 @@ def cost_lines(cost: Cost, judgement: Judgement) -> Iterator[str]:
     yield ""
     yield from _rates(cost, judgement)
     yield ""
-    yield "For a million tokens (1e6)"
+    yield "For a million tokens (1e6), in kWh and US dollars"
     yield from (f"  {line}" for line in _price_table(cost))
     for why in cost.energy.unknown:
         yield from wrapped(why, start="  ! ")
@@ -71,7 +71,7 @@ def _price_table(cost: Cost) -> list[str]:
     )
     rows.append(
         [
-            "read from prompts",
+            "read (prompts)",
             _kwh(energy.prompt),
             _usd(cost.prompt_usd_per_million),
             _price(prices.api_usd_in),
@@ -81,7 +81,7 @@ def _price_table(cost: Cost) -> list[str]:
         with_prompts = cost.kwh_with_prompts
         rows.append(
             [
-                f"generated, with {n_prompt:g} million of prompts",
+                f"1 generated, {n_prompt:g} read",
                 UNKNOWN if with_prompts is None else _figures(with_prompts),
                 _usd(cost.usd_with_prompts),
                 _price(prices.api_usd_per_million),

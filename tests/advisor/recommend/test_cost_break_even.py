@@ -41,8 +41,10 @@ def test_no_power_and_no_speed_have_no_energy(watts: float, tok_s: float) -> Non
 
 
 def test_break_even_by_hand() -> None:
-    """400 W at 40 tok/s: 2.778 kWh; at 1000 tok/s 0.111 kWh, three times: 0.333. At $0.30 a kWh $0.9333. The
-    API takes 3 + 3 x 0.5 = $4.50: $3.5667 saved a million; $1200 over 24 months are $50 a month: 14.02 million.
+    """400 W at 40 tok/s: 2.778 kWh; at 1000 tok/s 0.111 kWh, three times: 0.333. At $0.30 a kWh $0.9333.
+
+    The API takes 3 + 3 x 0.5 = $4.50: $3.5667 saved a million. $1200 over 24 months are $50 a month: 14.02
+    million tokens.
     """
     prices = Prices(usd_per_kwh=0.3, hardware_usd=1200, months=24, api_usd_in=0.5, api_usd_out=3.0)
     cost = Cost(energy(), prices)

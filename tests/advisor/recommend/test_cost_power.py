@@ -78,7 +78,7 @@ def test_every_reading_is_of_a_known_card_and_has_its_source() -> None:
 
 
 def test_most_computers_read_at_the_socket_are_within_the_range() -> None:
-    """Peaks over prompt and answer, so that none may be far above; the RTX 3080 Ti drew more than its limit."""
+    """Peaks over prompt and answer; the RTX 3080 Ti, farthest off, drew more than its own limit."""
     outside = []
     for row in of_kind("computer"):
         reckoned = draws((card(limit_w=float(row["limit_w"])),), step(GPU_0=0.02)).watts

@@ -96,7 +96,8 @@ def test_what_does_not_fit_has_no_cost(run: Run) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        ("--watts", "0"), ("--watts", "-5"), ("--watts", "nan"), ("--watts", "inf"), ("--usd-per-kwh", "free"),
+        ("--watts", "0"), ("--watts", "-5"), ("--watts", "nan"), ("--watts", "inf"),
+        ("--usd-per-kwh", "free"),
         ("--months", "12"), ("--api-usd-in", "1"), ("--prompt-per-output", "-1"),
         ("--hardware-usd", "1e99"),
         ("--api-usd-out", "1", "--prompt-per-output", "2"),
