@@ -95,6 +95,8 @@ class Option:
     """Whether the weights alone would go on the GPUs."""
     spills: bool
     """Whether there are GPUs and the weights would not go on them."""
+    size_bytes: float
+    """Of its weights, by the usual bits of the file type."""
     rough_gpu_bytes: float
     rough_tok_s: float
     slowness_points: float
@@ -113,7 +115,7 @@ def best_first(options: Iterable[Option]) -> list[Option]:
 
     What has no evidence comes after all that has.
     """
-    newest = sorted(options, key=lambda option: (option.candidate.model_id, -option.rough_gpu_bytes))
+    newest = sorted(options, key=lambda option: (option.candidate.model_id, -option.size_bytes))
     newest.sort(key=lambda option: option.candidate.released, reverse=True)
     return sorted(newest, key=lambda option: (not option.is_tested, -round(option.worth * 2)))
 
@@ -202,6 +204,7 @@ def _options_of(candidate: Candidate, room: _Room, goal: Goal) -> Iterator[Optio
             key=reduced(candidate.quality, goal.loss(quant, candidate)).low,
             on_gpus=on_gpus,
             spills=room.vram_bytes > 0 and not on_gpus,
+            size_bytes=size_bytes,
             rough_gpu_bytes=min(size_bytes, room.vram_bytes),
             rough_tok_s=tok_s,
             slowness_points=slowness_points(need, tok_s, prompt_s),
