@@ -51,6 +51,16 @@ def lookup_gpu(name: str) -> tuple[GpuFacts, ...]:
     return found
 
 
+def gpu_price(gpu_id: str) -> Mapping[str, object] | None:
+    """The ``price`` of a row: usd, date, kind and source; None where nobody states one."""
+    return cast("Mapping[str, object] | None", _rows()[gpu_id].get("price"))
+
+
+def gpu_release(gpu_id: str) -> str | None:
+    """The date, month or year since when it is sold."""
+    return cast("str | None", _rows()[gpu_id].get("release_date"))
+
+
 def split_memory_size(name: str) -> tuple[str, int | None]:
     """``RTX 3060 8GB`` → (``RTX 3060``, 8 GiB in bytes): card makers write GB and mean 2**30."""
     match = _SIZE.search(name.lower())
