@@ -249,12 +249,13 @@ class PitfallRow(_Row):
     symptom: Text
     fix: Text
     source: Text
-    models: Annotated[list[Id], Field(max_length=100)] = []
-    architectures: Annotated[list[Text], Field(max_length=20)] = []
-    machines: Annotated[list[Text], Field(max_length=20)] = []
-    min_build: Positive | None = None
-    bad_builds: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
-    status: Text | None = None
+    models: Annotated[list[Id], Field(max_length=100)]
+    architectures: Annotated[list[Text], Field(max_length=20)]
+    machines: Annotated[list[Text], Field(max_length=20)]
+    min_build: Positive | None
+    bad_builds: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None
+    fixed_since: Date | None
+    status: Text | None
 
 
 class CacheLossRow(_Row):
