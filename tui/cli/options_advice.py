@@ -56,7 +56,16 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
         "--upgrade", action="store_true", help="what to add to this machine (or the one that --gpu describes)"
     )
     plan.add_argument("--budget-usd", type=positive_float, metavar="USD", help="nothing dearer than this")
-    plan.add_argument("--limit", type=positive_count, default=12, metavar="N")
+    plan.add_argument("--limit", type=positive_count, default=12, metavar="N", help="rows in all")
+    plan.add_argument(
+        "--host-usd",
+        type=positive_float,
+        metavar="USD",
+        help="a computer for the cards, with 64 GiB of RAM (default: not in the prices, and said so)",
+    )
+    plan.add_argument(
+        "--ram-usd-per-gb", type=positive_float, metavar="USD", help="RAM above that (default: printed)"
+    )
     add_machine_options(plan)
     add_json(plan)
 
