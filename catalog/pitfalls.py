@@ -73,7 +73,9 @@ def pitfalls_of_machine(machine: Machine) -> tuple[Pitfall, ...]:
 
 def general_pitfalls() -> tuple[Pitfall, ...]:
     """What holds for llama-server with any model on any machine, the worst first."""
-    return _worst_first(row for row in all_pitfalls() if not row.machines and not row.is_of_models)
+    return _worst_first(
+        row for row in all_pitfalls() if row.scope == "runtime" and not row.machines and not row.is_of_models
+    )
 
 
 @cache

