@@ -48,12 +48,16 @@ class LlamaCppBuild:
     def memoracle(self) -> Path:
         return self.folder / "fake" / "memoracle"
 
-    def environment(self, cards: tuple[Card, ...]) -> dict[str, str]:
-        """The environment in which llama.cpp sees exactly these cards (none: CPU only)."""
+    def environment(self, cards: tuple[Card, ...], device_prefix: str = "CUDA") -> dict[str, str]:
+        """The environment in which llama.cpp sees exactly these cards (none: CPU only).
+
+        ``device_prefix`` is what their names begin with; whatever it is, they reserve memory as CUDA does.
+        """
         kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         if cards:
             environment["FAKEGPU"] = ",".join(map(str, cards))
+            environment["FAKEGPU_NAME"] = device_prefix
             environment["LD_PRELOAD"] = str(self.fake_gpu)
         return environment
 

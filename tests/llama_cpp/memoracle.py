@@ -59,8 +59,9 @@ class Memoracle:
     change what is not given before measuring. An answer takes 30 to 300 ms; no weights are read.
     """
 
-    def __init__(self, build: LlamaCppBuild, cards: Sequence[Card] = ()) -> None:
+    def __init__(self, build: LlamaCppBuild, cards: Sequence[Card] = (), device_prefix: str = "CUDA") -> None:
         self.cards = tuple(cards)
+        self._device_prefix = device_prefix
         self._build = build
         self._process: subprocess.Popen[str] | None = None
 
@@ -105,7 +106,7 @@ class Memoracle:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                env=self._build.environment(self.cards),
+                env=self._build.environment(self.cards, self._device_prefix),
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -116,7 +117,7 @@ class Memoracle:
         host = NOTHING
         for name, numbers in raw["bufts"].items():
             buffers = Buffers(numbers["model"], numbers["context"], numbers["compute"])
-            device = name.removeprefix("CUDA")
+            device = name.removeprefix(self._device_prefix)
             if device.isdigit():
                 gpus[int(device)] += buffers
             else:
