@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from llmfit.advisor.errors import UsageError
+from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import MemoryEstimate
 from llmfit.advisor.memory.fitting_budget import Budgets, CardBudget, machine_budgets
 from llmfit.advisor.memory.fitting_costs import slot_costs
 from llmfit.advisor.memory.fitting_split import Split, SplitSearch
-from llmfit.advisor.memory.known_placements import placement_memory
+from llmfit.advisor.memory.known_placements import placement_memory, prepared_placement, without_context
 from llmfit.advisor.memory.overhead import driver_overhead
+from llmfit.advisor.memory.prepared import PreparedMemory
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.shape import ModelShape
+from llmfit.advisor.same import Same
 from llmfit.advisor.units import GIB
 
 WORKING_BYTES = GIB
@@ -56,7 +59,17 @@ class Attempt:
         return sum(device.weights_bytes for device in self.memory.gpus)
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A split of a model, and what it takes whatever the context."""
+
+    split: Split
+    prepared: PreparedMemory
+
+
 Solver = Callable[[SplitSearch, Sequence[int]], Split | None]
+EXPERTS, LAYERS = "experts", "layers"
+"""What goes to RAM."""
 
 
 class LayoutSearch:
@@ -149,14 +162,13 @@ class LayoutSearch:
         """All layers on the cards, as many experts as they hold, the others in RAM."""
         if not self.may_move_experts:
             return None
-        return self._best_of_card_sets(SplitSearch.least_experts_in_ram)
+        return self._best_of_card_sets(EXPERTS)
 
     def layers_in_ram(self) -> Attempt | None:
         """As many layers on the cards as they hold; of those the experts stay in RAM."""
         if not self.may_move_layers or self.ram_is_short:
             return None
-        n_cpu_moe = self.n_slots if self.may_move_experts else min(self.base.n_cpu_moe, self.n_slots)
-        return self._best_of_card_sets(lambda search, held: search.most_layers(held, n_cpu_moe))
+        return self._best_of_card_sets(LAYERS)
 
     def no_card(self) -> Attempt | None:
         if self.ram_is_short or (self.cards and "gpu_layers" in self.fixed):
@@ -204,11 +216,11 @@ class LayoutSearch:
             if n_cards:
                 yield tuple(sorted(by_room[:n_cards], key=lambda card: card.index))
 
-    def _best_of_card_sets(self, solve: Solver) -> Attempt | None:
+    def _best_of_card_sets(self, in_ram: str) -> Attempt | None:
         """The most weights on the cards; a card that cannot hold a part of them is left out."""
         best: Attempt | None = None
         for cards in reversed(list(self._card_sets(smallest=1))):
-            found = self._refine(cards, solve, self._first_guess(cards, staging=True))
+            found = self._refine(cards, self._solver(in_ram), self._informed_guess(cards, in_ram))
             if found is not None and not found.fits:
                 self.ram_is_short = self.ram_is_short or self._weights_lack_ram(found)
                 found = None
@@ -235,6 +247,41 @@ class LayoutSearch:
         staged = max(self.weights.largest_tensor_bytes, default=0) if staging else 0
         return [max(self._held_bytes or 0, _driver_bytes(card)) + staged for card in cards]
 
+    def _informed_guess(self, cards: Sequence[CardBudget], in_ram: str) -> list[int]:
+        """The same from a split that was estimated, whatever the context: mostly right to the byte."""
+        base = without_context(self.base)
+        known = _reference(
+            *(Same(self.shape), Same(self.weights), Same(self.machine), base, self.fixed),
+            *(tuple(card.index for card in cards), in_ram),
+        )
+        if known is None:
+            return self._first_guess(cards, staging=True)
+        launch = (self.base.context_tokens, self.base.cache_type_k, self.base.cache_type_v)
+        required = known.prepared.required_bytes(*launch)
+        return [
+            total - mine for total, mine in zip(required, known.split.card_bytes(self.costs), strict=False)
+        ]
+
+    def reference(self, devices: Collection[int], in_ram: str) -> Reference | None:
+        """The first split over these cards that would be tried, prepared."""
+        cards = [card for card in self.cards if card.index in devices]
+        search, solve = self._split_search(cards), self._solver(in_ram)
+        split = solve(search, self._first_guess(cards, staging=True)) or solve(search, _least_bytes(cards))
+        if split is None:
+            return None
+        settings = replace(self.base, **self._settings_of(split, cards))
+        return Reference(split, prepared_placement(self.shape, self.weights, settings, self.machine))
+
+    def _solver(self, in_ram: str) -> Solver:
+        if in_ram == EXPERTS:
+            return SplitSearch.least_experts_in_ram
+        n_cpu_moe = self.n_slots if self.may_move_experts else min(self.base.n_cpu_moe, self.n_slots)
+        return lambda search, held: search.most_layers(held, n_cpu_moe)
+
+    def _split_search(self, cards: Sequence[CardBudget]) -> SplitSearch:
+        budgets = tuple(card.budget_bytes for card in cards)
+        return SplitSearch(self.costs, budgets, self._shared_counts if self.shares else None)
+
     def _refine(
         self,
         cards: tuple[CardBudget, ...],
@@ -246,11 +293,11 @@ class LayoutSearch:
 
         The attempt with the most weights on the cards that stays within them; RAM may be short.
         """
-        budgets = tuple(card.budget_bytes for card in cards)
-        search = SplitSearch(self.costs, budgets, self._shared_counts if self.shares else None)
+        search = self._split_search(cards)
+        budgets = search.budgets
         tried: dict[Split, Attempt] = {}
         within: list[Attempt] = []
-        least = [_driver_bytes(card) for card in cards]
+        least = _least_bytes(cards)
         for _ in range(MAX_ROUNDS):
             split = solve(search, held)
             if split is None and held != least and not tried:
@@ -296,6 +343,23 @@ class LayoutSearch:
         return changes
 
 
+@lru_cache(maxsize=128)
+def _reference(
+    shape: Same[ModelShape],
+    weights: Same[WeightTable],
+    machine: Same[Machine],
+    base: LaunchSettings,
+    fixed: frozenset[str],
+    devices: tuple[int, ...],
+    in_ram: str,
+) -> Reference | None:
+    """Of one context for all, so that what is found does not depend on what was asked before."""
+    try:
+        return LayoutSearch(shape.it, weights.it, machine.it, base, fixed).reference(devices, in_ram)
+    except LlmfitError:  # this context is refused; the one that is asked for may not be
+        return None
+
+
 def _allowed_cards(
     cards: tuple[CardBudget, ...], base: LaunchSettings, fixed: frozenset[str]
 ) -> tuple[CardBudget, ...]:
@@ -308,6 +372,10 @@ def _allowed_cards(
     if n_shares > len(cards):
         raise UsageError("tensor split", f"{n_shares} proportions for {len(cards)} usable GPUs")
     return cards[:n_shares]
+
+
+def _least_bytes(cards: Iterable[CardBudget]) -> list[int]:
+    return [_driver_bytes(card) for card in cards]
 
 
 def _driver_bytes(card: CardBudget) -> int:
