@@ -1,16 +1,21 @@
-"""The article's facts in words: the command line and the app say them alike, because both take them from here."""
+"""The article's facts in words: the command line and the app say them alike, both take them from here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import FITS_CPU, FITS_GPU, FITS_OFFLOAD
-from llmfit.advisor.recommend.article.values import Architecture, Article
+from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.article.values import Architecture, Article, Knowledge, Need, QuantRow
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.quality import Loss, Quality, ReducedQuality
-from llmfit.advisor.text import printable
-from llmfit.advisor.units import format_context, format_gib
+from llmfit.advisor.units import GB, GIB, format_context, format_gib
+from llmfit.tui.cli.render import VERDICT_GLYPH
+from llmfit.tui.labels import short_gpu_name
+from llmfit.tui.speed_words import depth_text, seconds_text, speed_text
 
+USUAL_PROMPT_TOKENS = 8192
 _REASONING = {
     "always": "always thinks before it answers",
     "hybrid": "thinking can be switched off",
@@ -38,24 +43,20 @@ def about_sentences(article: Article) -> Iterator[str]:
         facts.append(f"released {about.released}")
     if about.family:
         facts.append(f"family {about.family}")
-    yield f"{printable('; '.join(facts))}."
+    yield f"{'; '.join(facts)}."
     manners = [_REASONING.get(about.reasoning or "", ""), _TOOLS.get(about.tool_use or "", "")]
     reads = ", ".join(about.modalities)
     known = [f"takes {reads}" if reads else "", *manners]
     if any(known):
         text = "; ".join(part for part in known if part)
-        yield f"{printable(text[0].upper() + text[1:])}."
+        yield f"{text[0].upper() + text[1:]}."
 
 
 def _parameters_text(built: Architecture) -> str:
     text = f"{billions_text(built.n_parameters)} parameters"
     if built.is_moe:
         active = built.n_active_parameters
-        read = (
-            ""
-            if active is None
-            else f", {billions_text(active).removesuffix(' billion')} of them read a token"
-        )
+        read = "" if active is None else f", {billions_text(active)} of them read for each token"
         return f"{text}{read}: a mixture of {built.n_experts} experts, {built.n_experts_used} used at a time"
     return f"{text}, all of them read for each token (dense)"
 
@@ -69,7 +70,7 @@ def _layers_text(built: Architecture) -> str:
         )
         each = "all" if count == built.n_layers and len(built.layers) == 1 else str(count)
         parts.append(f"{each} with {'a ' if window else ''}{kind}{window}{latent}")
-    return f"{built.n_layers} layers, {', '.join(parts)} (llama.cpp: {printable(built.name)})"
+    return f"{built.n_layers} layers, {', '.join(parts)} (llama.cpp: {built.name})"
 
 
 def verdict_words(judgement: Judgement) -> str:
@@ -93,10 +94,158 @@ def loss_words(loss: Loss | None) -> str:
     return known.get(band) or band.replace("up to ", "0-").replace(" to ", "-")
 
 
-def quality_text(quality: Quality) -> str:
+def quality_text(quality: Quality | ReducedQuality) -> str:
     """``77 of 100 (80 % interval 72 to 82)``."""
     return f"{quality.score:.0f} of 100 (80 % interval {quality.low:.0f} to {quality.high:.0f})"
 
 
-def reduced_text(quality: ReducedQuality) -> str:
-    return f"{quality.score:.0f} ({quality.low:.0f} to {quality.high:.0f})"
+def share_text(knowledge: Knowledge) -> str:
+    return f"{'' if knowledge.is_measured else 'about '}{knowledge.share * 100:.0f} %"
+
+
+# ---------------------------------------------------------------- verdict and configuration
+
+
+def verdict_sentences(article: Article) -> Iterator[str]:
+    """Whether it runs, how fast, what is lost: what a reader in a hurry takes away."""
+    asked = article.asked
+    quant, context = asked.model.quantization, format_context(asked.settings.context_tokens)
+    if not asked.fits:
+        yield (
+            f"{VERDICT_GLYPH[asked.verdict]} {quant} with {context} of context cannot run here: its file is {file_text(asked.model)}, "
+            f"with cache and buffers it takes {format_gib(asked.memory.total_bytes)}, and "
+            f"{_room_text(article.machine)} are free. {format_gib(asked.shortfall_bytes)} are missing, with margins."
+        )
+        yield from _instead(article)
+        return
+    yield f"{VERDICT_GLYPH[asked.verdict]} {quant} with {context} of context {_where_text(asked)}."
+    yield from _speed_text(article, asked)
+    yield from _lost_text(article)
+
+
+def file_text(model: Model) -> str:
+    """``187.1 GB (174.3 GiB)``: hubs list files in GB, 1e9 bytes."""
+    return f"{model.file_bytes / GB:.1f} GB ({format_gib(model.file_bytes)})"
+
+
+def _room_text(machine: Machine) -> str:
+    """What is free: ``48.0 GiB of VRAM and 64.0 GiB of RAM``."""
+    cards = [gpu for gpu in machine.gpus if not gpu.unified_memory]
+    vram_bytes = sum(gpu.usable_bytes or 0 for gpu in cards)
+    shared = [gpu for gpu in machine.gpus if gpu.unified_memory]
+    parts = [f"{format_gib(vram_bytes)} of VRAM"] if cards else []
+    parts += [f"{format_gib(gpu.usable_bytes)} for the GPU" for gpu in shared if gpu.usable_bytes is not None]
+    ram_bytes = machine.memory.available_bytes
+    if ram_bytes is not None and not shared:
+        parts.append(f"{format_gib(ram_bytes)} of RAM")
+    return " and ".join(parts) or "not known amounts of memory"
+
+
+def _where_text(judgement: Judgement) -> str:
+    memory, machine = judgement.memory, judgement.machine
+    if judgement.verdict == FITS_CPU:
+        return f"runs on the CPU and takes {format_gib(memory.host.total_bytes)} of RAM"
+    known = [gpu for gpu in memory.gpus if gpu.free_bytes is not None]
+    free = ""
+    if known and len(known) == len(memory.gpus):
+        taken = " + ".join(f"{gpu.total_bytes / GIB:.1f}" for gpu in known)
+        room = " + ".join(f"{(gpu.free_bytes or 0) / GIB:.1f}" for gpu in known)
+        what = "memory for the GPU" if any(gpu.unified_memory for gpu in machine.gpus) else "VRAM"
+        free = f" and takes {taken} of {room} GiB of free {what}"
+    if judgement.verdict == FITS_GPU:
+        count = len(memory.gpus)
+        return f"fits on {'the GPU' if count == 1 else f'{count} GPUs'}{free}"
+    return f"runs with {format_gib(memory.host.weights_bytes)} of its weights in system RAM{free}"
+
+
+def _speed_text(article: Article, judgement: Judgement) -> Iterator[str]:
+    speed = judgement.speed
+    if speed is None:
+        yield "How fast it is depends on a bandwidth that is not known (below)."
+        return
+    decode = f"It writes {speed_text(speed.decode_tok_s)} tok/s{depth_text(speed.depth_tokens)}"
+    prompts = [row for row in article.prompts if row.prompt_tokens <= USUAL_PROMPT_TOKENS]
+    wait = ""
+    if prompts:
+        row = prompts[-1]
+        wait = (
+            f" and begins to answer a prompt of {format_context(row.prompt_tokens)} after "
+            f"{seconds_text(row.first_token_s)}"
+        )
+    yield f"{decode}{wait}."
+
+
+def _lost_text(article: Article) -> Iterator[str]:
+    row = next(row for row in article.quants if row.judgement is article.subject)
+    if row.loss is None:
+        return
+    quality = article.quality
+    of = " of its ability" if quality is None else f" of its ability, {quality_text(quality)}"
+    if row.is_native:
+        yield f"It was trained in {row.quant}: nothing is lost{of}."
+    else:
+        yield f"{row.quant} costs {row.loss.band_text}{of}."
+
+
+def _instead(article: Article) -> Iterator[str]:
+    """What starts in its place, or that nothing does."""
+    running = article.running
+    if running is None:
+        smallest = article.quants[-1]
+        if len(article.quants) > 1:
+            yield (
+                f"No other file type runs either: even {smallest.quant} is "
+                f"{format_gib(smallest.judgement.shortfall_bytes)} short."
+            )
+        return
+    quant = running.model.quantization
+    larger = any(row.fits and row.judgement is not running for row in _above(article, running))
+    who = "the GPU can run a part of" if larger else "runs"
+    yield f"{VERDICT_GLYPH[running.verdict]} {quant} is the largest file type that {who}: it {_where_text(running)}."
+    yield from _lost_text(article)
+
+
+def _above(article: Article, running: Judgement) -> Iterator[QuantRow]:
+    """The rows of larger file types."""
+    for row in article.quants:
+        if row.judgement is running:
+            return
+        yield row
+
+
+def configuration_sentences(article: Article, running: Judgement) -> Iterator[str]:
+    """Why it is placed as it is, and what is left of its ability."""
+    yield from running.reasons
+    left = article.running_quality
+    if article.quality is not None and left is not None:
+        yield f"Ability after the losses of file type and cache: {quality_text(left)}."
+
+
+def unknown_speed_text(article: Article) -> str:
+    """Why there is no speed, with what it would be where a bandwidth of RAM is missing."""
+    cases = [(case.what, case.judgement.speed) for case in article.ram_cases]
+    known = [
+        f"{speed_text(speed.decode_tok_s)} tok/s with {what}" for what, speed in cases if speed is not None
+    ]
+    if not known:
+        return "How fast it is is not known: a bandwidth is missing."
+    stated = (
+        "--ram-bandwidth GB/S states it"
+        if article.machine.described_by is not None
+        else "llmfit hardware --measure finds it"
+    )
+    return (
+        f"Decode depends on the bandwidth of the RAM, which is not known ({stated}). It would be "
+        f"{' and '.join(known)}."
+    )
+
+
+def need_text(need: Need) -> str:
+    """``192 GiB of RAM: then it runs with 129.6 GiB of weights there.``"""
+    judgement = need.judgement
+    fast = "" if judgement.speed is None else f", {speed_text(judgement.speed.decode_tok_s)} tok/s"
+    if need.ram_bytes is not None:
+        in_ram = format_gib(judgement.memory.host.weights_bytes)
+        return f"{format_gib(need.ram_bytes, 0)} of RAM: then it runs with {in_ram} of weights there{fast}."
+    name = short_gpu_name(judgement.machine.gpus[0])
+    return f"{need.n_cards}x {name}: then all of it fits on the cards{fast}."

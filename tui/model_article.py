@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.recommend.article.build import at_one_context, build_article
-from llmfit.advisor.recommend.article.values import About, Article, Known
+from llmfit.advisor.recommend.article.values import About, Article, Knowledge, Known, Score
 from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE
 from llmfit.tui.cli.settings import request_from
 from llmfit.tui.model_facts import quality_facts
@@ -74,6 +74,8 @@ def known_of(model: Model) -> Known:
         about=_about(entry),
         facts=quality_facts(model, native_quant=native_quant),
         native_quant=native_quant,
+        scores=_scores(entry.id),
+        knowledge=_knowledge(entry),
     )
 
 
@@ -105,3 +107,33 @@ def _about(entry: CatalogModel) -> About:
         tool_use=entry.tool_use,
         notes=entry.notes,
     )
+
+
+def _scores(model_id: str) -> tuple[Score, ...]:
+    from llmfit.catalog.evidence import evidence_of
+
+    return tuple(
+        Score(
+            benchmark=row.benchmark,
+            score=row.score,
+            unit=row.unit,
+            kind=row.kind,
+            source=row.source,
+            date=row.date,
+            mode=row.mode or row.counts_in,
+            setting=row.setting,
+            counts_for=row.counts_for,
+            shown_for=row.shown_for,
+            is_doubtful=row.is_doubtful,
+        )
+        for row in evidence_of(model_id)
+    )
+
+
+def _knowledge(entry: CatalogModel) -> Knowledge | None:
+    from llmfit.catalog.knowledge import knowledge_of
+
+    found = knowledge_of(entry)
+    if found is None:
+        return None
+    return Knowledge(found.share, found.low_share, found.high_share, found.is_measured, found.basis)

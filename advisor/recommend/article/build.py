@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.fitting import FITS_CPU
 from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.article.architecture import architecture_of
@@ -18,8 +20,9 @@ from llmfit.advisor.recommend.article.tables import (
     quality_after_losses,
     quant_rows,
 )
-from llmfit.advisor.recommend.article.values import Article, Known
+from llmfit.advisor.recommend.article.values import Article, Known, QuantRow
 from llmfit.advisor.recommend.cost.of_judgement import energy_per_million
+from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, default_context, judge
 from llmfit.advisor.units import pad
@@ -35,6 +38,15 @@ def at_one_context(model: Model, request: Request) -> Request:
         return request
     tokens = max(default_context(model), pad(request.filled_tokens, CONTEXT_PADDING_TOKENS))
     return replace(request, context_tokens=tokens)
+
+
+def largest_running(quants: Sequence[QuantRow]) -> Judgement | None:
+    """Of the file types that run, the largest that a GPU takes part in, if any: one that fills the RAM of a
+    computer with GPUs and leaves them idle is several times slower, for less than its next smaller one loses.
+    """
+    runs = [row.judgement for row in quants if row.fits]
+    with_gpu = (judgement for judgement in runs if judgement.verdict != FITS_CPU)
+    return next(with_gpu, runs[0] if runs else None)
 
 
 def build_article(
@@ -53,7 +65,7 @@ def build_article(
     case = Case(machine, request, known.facts, speeds)
     asked = judge(model, machine, request, variants=build, speeds=speeds)
     quants = quant_rows(case, asked, build, known.native_quant)
-    running = asked if asked.fits else next((row.judgement for row in quants if row.fits), None)
+    running = asked if asked.fits else largest_running(quants)
     subject = asked if running is None else running
     cards = cards_rows(case, asked, build if known.native_quant is None else None)
     return Article(
@@ -76,7 +88,8 @@ def build_article(
         goals=() if known.goals is None else known.goals(asked),
         pitfalls=known.pitfalls,
         scores=known.scores,
+        knowledge=known.knowledge,
     )
 
 
-__all__ = ["at_one_context", "build_article"]
+__all__ = ["at_one_context", "build_article", "largest_running"]

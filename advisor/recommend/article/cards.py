@@ -15,7 +15,7 @@ from llmfit.advisor.recommend.article.values import CardsRow, Need, RamCase
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import QUANT_LADDER
 from llmfit.advisor.recommend.search import Variants, judge, judge_on_gpus
-from llmfit.advisor.units import GIB, format_gib
+from llmfit.advisor.units import GIB
 
 CARD_COUNTS = (1, 2, 4)
 RAM_SIZES_BYTES = tuple(
@@ -108,7 +108,7 @@ def _ram_need(case: Case, asked: Judgement) -> Need | None:
         larger = replace(memory, total_bytes=size_bytes, available_bytes=free_bytes, limit_bytes=None)
         judgement = _judged_on(case, asked.model, replace(machine, memory=larger))
         if judgement is not None and judgement.fits:
-            return Need(f"{format_gib(size_bytes, 0)} of RAM", judgement)
+            return Need(judgement, ram_bytes=size_bytes)
     return None
 
 
@@ -125,7 +125,7 @@ def _cards_need(case: Case, asked: Judgement) -> Need | None:
         except LlmfitError:
             return None
         if judgement is not None:
-            return Need(f"{n_cards}x {card.name}", judgement)
+            return Need(judgement, n_cards=n_cards)
     return None
 
 

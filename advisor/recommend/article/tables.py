@@ -38,7 +38,7 @@ to Q5_1 (larger than K types that lose as little), and what is below two bits.""
 LADDER_CACHE_TYPES = (DEFAULTS.cache_type_k, *SMALLER_CACHE_TYPES)
 DEPTHS_TOKENS = (0, 4096, 8192, 16384, 32768, 65536, 131072)
 PROMPTS_TOKENS = (1024, 8192, 32768)
-SEARCH_STEP_TOKENS = 4096
+SEARCH_STEP_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +236,7 @@ __all__ = [
     "DEPTHS_TOKENS",
     "LISTED_FILE_TYPES",
     "PROMPTS_TOKENS",
+    "SEARCH_STEP_TOKENS",
     "Case",
     "context_ladder",
     "depth_points",

@@ -79,18 +79,32 @@ class Score:
     """One published benchmark result, as it was published."""
 
     benchmark: str
-    value: float
-    unit: str | None
-    """``%``, ``Elo``; ``None`` where nobody says."""
-    mode: str | None
-    """``thinking``, ``non-thinking`` …"""
-    ability: str | None
-    """What it counts for: ``coding``; ``vision`` and ``long context`` are shown and not ranked by."""
+    score: float
+    unit: str
     kind: str
     """``independent`` or ``vendor``."""
     source: str
     date: str | None = None
-    setting: str | None = None
+    mode: str | None = None
+    """``thinking``, ``non-thinking`` … as the source states it."""
+    setting: str = ""
+    counts_for: str | None = None
+    """The ability that it was fitted for; ``None`` where it is shown only."""
+    shown_for: str | None = None
+    """``vision``, ``long-context``, ``multilingual`` or ``knowledge``: shown, and not ranked by."""
+    is_doubtful: bool = False
+    """Estimated by its source, or a zero that means that it was not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """How much a model knows without looking it up: the share of questions that it answers rightly."""
+
+    share: float
+    low_share: float
+    high_share: float
+    is_measured: bool
+    basis: str
 
 
 # ---------------------------------------------------------------- the tables
@@ -195,10 +209,11 @@ class CardsRow:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A change of the machine with which the asked file type runs; ``what`` says it in words."""
+    """A change of the machine with which the asked file type runs: so much RAM, or so many of its cards."""
 
-    what: str
     judgement: Judgement
+    ram_bytes: int | None = None
+    n_cards: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +266,7 @@ class Article:
     goals: tuple[GoalChoice, ...]
     pitfalls: tuple[Pitfall, ...]
     scores: tuple[Score, ...]
+    knowledge: Knowledge | None
 
     @property
     def is_compromise(self) -> bool:
@@ -272,6 +288,7 @@ class Known:
     native_quant: str | None = None
     pitfalls: tuple[Pitfall, ...] = ()
     scores: tuple[Score, ...] = ()
+    knowledge: Knowledge | None = None
     goals: Callable[[Judgement], tuple[GoalChoice, ...]] | None = None
 
 
@@ -284,6 +301,7 @@ __all__ = [
     "DepthPoint",
     "Energy",
     "GoalChoice",
+    "Knowledge",
     "Known",
     "LadderCell",
     "LadderColumn",
