@@ -2,9 +2,9 @@
 
 Run from the top of the repository, with the llama.cpp build of tests/llama_cpp/build.sh:
 ``python tests/bench/recommended_commands.py [MACHINE …]``. For general and coding at 32K it takes each
-proposal of ``llmfit recommend --json``, lets the real llama-server parse its arguments, and asks llama.cpp what
-it would allocate on fake cards of those sizes with a file of the model's header. Prints a row a proposal and
-the totals; ends with 1 where anything failed.
+proposal of ``llmfit recommend --json``, lets the real llama-server parse its arguments, and asks llama.cpp
+what it would allocate on fake cards of those sizes with a file of the model's header. Prints a row a proposal
+and the totals; ends with 1 where anything failed.
 """
 
 from __future__ import annotations

@@ -45,12 +45,13 @@ SUPPLY_SHARE = Spread(0.85, 0.90, 0.94)
 class Phase:
     """Generating or reading a prompt: what a busy card draws of its limit."""
 
-    name: str
+    doing: str
+    """``decodes``"""
     busy_share: Spread
 
 
-DECODE = Phase("decode", DECODE_SHARE)
-PREFILL = Phase("prefill", PREFILL_SHARE)
+DECODE = Phase("decodes", DECODE_SHARE)
+PREFILL = Phase("reads a prompt", PREFILL_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +176,10 @@ def _cards_said(gpus: Sequence[Gpu], phase: Phase) -> str:
     limits = " + ".join(f"{gpu.power_limit_w:.0f}" for gpu in gpus)
     is_read = all(gpu.sources.get("power_limit_w", "catalog") != "catalog" for gpu in gpus)
     origin = "as set now" if is_read else "from the catalogue"
-    doing = "decodes" if phase is DECODE else "reads a prompt"
     start = "Power is rated, not measured: a" if phase is DECODE else "A"
     share = phase.busy_share
     said = (
-        f"{start} card that {doing} draws {share.expected:.0%} "
+        f"{start} card that {phase.doing} draws {share.expected:.0%} "
         f"({share.low:.0%} to {share.high:.0%}) of its limit ({limits} W, {origin})"
     )
     if len(gpus) == 1:
