@@ -23,8 +23,8 @@ FULL_CACHE_WILL_DO = "a smaller cache type brings nothing where f16 gets the sam
 SHORTER_BRINGS_NOTHING = "a shorter context does not bring more of it onto the GPUs"
 LONGER_NOT_ASKED = "longer than what was planned for, or than what fits"
 SMALL_GAIN = "a larger micro-batch reads prompts less than 15 % faster"
-NOT_AMONG_BEST = "micro-batches are tried with the best only"
 ONE_SLOT = "several slots were not asked for"
+LOSES_MORE = "file types that lose more than one that already reads fast enough"
 WORSE_FILE = "file types that lose more than Q4_K_M are for models that do not fit otherwise"
 
 
@@ -45,13 +45,18 @@ class Explorer:
     def explore(self, file_type: str) -> list[Tried]:
         """What fits of this file type, at the context planned for or, where that helps, at shorter ones."""
         if self.has_no_room(file_type):
-            self._prune(file_type, TOO_LARGE)
+            self.trials.ledger.prune_file_type(file_type, TOO_LARGE)
             return []
-        found = [*self._at_start(file_type), *self.shorter(file_type)]
-        if self.dimensions.longer_contexts:
-            found += self._longer(file_type)
+        found = [*self._longer(file_type)] if self.dimensions.longer_contexts else []
+        if not any(self._will_do(one) for one in found):
+            found += [*self._at_start(file_type), *self.shorter(file_type)]
         # One of two questions may have led to the same configuration.
         return list({one.configuration: one for one in found}.values())
+
+    def _will_do(self, tried: Tried) -> bool:
+        """Whether the context planned for can win nothing over this longer one."""
+        is_long = tried.configuration.context_tokens >= self.dimensions.start_tokens
+        return is_long and tried.order_tok_s >= COMFORTABLE_TOK_S
 
     def has_no_room(self, file_type: str) -> bool:
         """More than all memory there is, whatever the settings."""
@@ -84,7 +89,7 @@ class Explorer:
                 yield smaller
 
     def _may_gain(self, plain: Tried | None, cache_type: str) -> bool:
-        """Whether a smaller cache than that of ``plain`` could change the verdict or, noticeably, the speed."""
+        """Whether a smaller cache than that of ``plain`` could change the verdict, or the speed by much."""
         if self.trials.request.depth_tokens:
             return True
         if plain is None:
@@ -184,9 +189,6 @@ class Explorer:
             return False
         free = _free_bytes(self.trials.machine)
         return free is None or self.trials.gpu_weights_bytes(file_type) <= free
-
-    def _prune(self, file_type: str, why: str) -> None:
-        self.trials.ledger.prune(why, lambda one: one.file_type == file_type)
 
 
 def _free_bytes(machine: Machine) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.goals import exploration as why
 from llmfit.advisor.recommend.goals.choices import Explanation
 from llmfit.advisor.recommend.goals.exploration import Explorer
-from llmfit.advisor.recommend.goals.objectives import Question, Ranking, rank
+from llmfit.advisor.recommend.goals.objectives import TIE_LOSS_POINTS, Question, Ranking, rank
 from llmfit.advisor.recommend.goals.space import Dimensions, Ledger, dimensions_of
 from llmfit.advisor.recommend.goals.trials import Trials
 from llmfit.advisor.recommend.goals.values import (
     BALANCE,
     CONTEXT,
+    QUALITY,
     Configuration,
     ConfigurationSearch,
     RankedConfiguration,
@@ -25,7 +26,7 @@ from llmfit.advisor.recommend.goals.values import (
 )
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER, SMALLER_FILE_TYPES
-from llmfit.advisor.recommend.needs import need_of, thinking_need
+from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S, need_of, thinking_need
 from llmfit.advisor.recommend.quality import QualityFacts, reduced
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import default_context, may_quantise_cache
@@ -121,12 +122,30 @@ class _Search:
 
     def _found(self) -> list[Tried]:
         """Everything that fits of the acceptable file types; of the smaller ones where none of those does."""
-        found = [tried for name in self._file_types(acceptable=True) for tried in self.explorer.explore(name)]
+        found: list[Tried] = []
+        for name in self._file_types(acceptable=True):
+            if self._cannot_win(name, found):
+                self.trials.ledger.prune_file_type(name, why.LOSES_MORE)
+            else:
+                found += self.explorer.explore(name)
         for name in self._file_types(acceptable=False):
             if found:
                 break
             found = self.explorer.explore(name)
         return found
+
+    def _cannot_win(self, file_type: str, found: Sequence[Tried]) -> bool:
+        """For quality: whether something has all that comes before the loss, and loses less; and a second too."""
+        loss = self.trials.facts.file_type_loss(file_type)
+        if self.goal != QUALITY or loss is None:
+            return False
+        full = [one for one in found if self._is_readable(one)]
+        better = [one for one in full if one.worst_loss_points + TIE_LOSS_POINTS < loss.high_points]
+        return bool(better) and len({one.configuration.file_type for one in full}) > 1
+
+    def _is_readable(self, tried: Tried) -> bool:
+        has_context = tried.configuration.context_tokens >= self.dimensions.start_tokens
+        return has_context and tried.order_tok_s >= COMFORTABLE_TOK_S
 
     def _file_types(self, acceptable: bool) -> Iterator[str]:
         limit, loss_of = self.question.acceptable_points, self.trials.facts.file_type_loss

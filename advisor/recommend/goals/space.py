@@ -112,6 +112,9 @@ class Ledger:
             self._open -= found
             self._pruned.setdefault(why, set()).update(found)
 
+    def prune_file_type(self, file_type: str, why: str) -> None:
+        self.prune(why, lambda one: one.file_type == file_type)
+
     def prune_rest(self, why: str) -> None:
         self.prune(why, lambda _: True)
 
