@@ -87,12 +87,12 @@ def _described(
 ) -> tuple[Recommendation, ...]:
     """Names what each pick is best for; a pick that is best at nothing is an alternative."""
     picks, goal = choice.picks, choice.goal
-    purposes = dict(_purposes(picks, goal.need.quick_tok_s))
+    purposes = dict(_purposes(picks, goal.need.quick_tok_s, context_is_open))
     recommendations = []
     for number, pick in enumerate(picks[: goal.limit]):
         purpose = purposes.get(number, ALTERNATIVE)
         judgement, candidate = pick.judgement, pick.option.candidate
-        if purpose == LONGEST_CONTEXT and context_is_open:
+        if purpose == LONGEST_CONTEXT:
             judgement = _with_longest_context(judgement, speeds)
         loss = goal.loss(pick.option.quant, candidate)
         settings = judgement.settings
@@ -103,17 +103,16 @@ def _described(
     return tuple(recommendations)
 
 
-def _purposes(picks: Sequence[Pick], quick_tok_s: float) -> Iterator[tuple[int, str]]:
+def _purposes(picks: Sequence[Pick], quick_tok_s: float, context_is_open: bool) -> Iterator[tuple[int, str]]:
     """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it.
 
-    Balanced is what is quick and abler than the fastest.
+    Balanced is what is quick and abler than the fastest. Where the context is given, none is longer.
     """
     taken, fastest = {0}, 0
     yield 0, BEST_QUALITY
-    measures: tuple[tuple[str, Callable[[Pick], float]], ...] = (
-        (FASTEST, lambda pick: pick.known_tok_s),
-        (LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)),
-    )
+    measures: list[tuple[str, Callable[[Pick], float]]] = [(FASTEST, lambda pick: pick.known_tok_s)]
+    if context_is_open:
+        measures.append((LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)))
     for purpose, measure in measures:
         values = [measure(pick) if pick.option.is_tested else 0.0 for pick in picks]
         best = max(range(len(picks)), key=lambda number: values[number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 78
 MAX_DEVICE_CHARACTERS = 18
-MIN_MODEL_CHARACTERS = 16
+MIN_MODEL_CHARACTERS = 12
 TABLE_WIDTH = 80
 VERDICT_GLYPH = {FITS_GPU: "✓", FITS_OFFLOAD: "~", FITS_CPU: "~", DOES_NOT_FIT: "✗"}
 """Stands before the words for a verdict: never colour alone."""
@@ -233,11 +234,21 @@ def picks_table(recommendations: Sequence[Recommendation]) -> list[str]:
 
 
 def _folded(row: Sequence[str], width: int) -> Iterator[list[str]]:
-    """The row, and further lines for what its name has too much, broken at hyphens where it can be."""
-    first, *more = textwrap.wrap(row[_NAME], width) or [""]
+    """The row, and further lines for what its name has too much."""
+    first, *more = folded_name(row[_NAME], width)
     yield [*row[:_NAME], first, *row[_NAME + 1 :]]
     for part in more:
         yield ["", "", part, *("" for _ in row[_NAME + 1 :])]
+
+
+def folded_name(name: str, width: int) -> list[str]:
+    """A name as lines of at most ``width``, broken behind hyphens; what has none is broken anywhere."""
+    lines = [""]
+    for part in re.findall(r"[^-]*-|[^-]+$", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line[at : at + width] for line in lines for at in range(0, max(1, len(line)), width)]
 
 
 _NEEDS_BANDWIDTH = "?: needs the RAM's bandwidth (--ram-bandwidth GB/S, or llmfit hardware --measure)"
