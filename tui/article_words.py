@@ -111,10 +111,11 @@ def verdict_sentences(article: Article) -> Iterator[str]:
     asked = article.asked
     quant, context = asked.model.quantization, format_context(asked.settings.context_tokens)
     if not asked.fits:
+        short = format_gib(asked.shortfall_bytes)
         yield (
-            f"{VERDICT_GLYPH[asked.verdict]} {quant} with {context} of context cannot run here: its file is {file_text(asked.model)}, "
-            f"with cache and buffers it takes {format_gib(asked.memory.total_bytes)}, and "
-            f"{_room_text(article.machine)} are free. {format_gib(asked.shortfall_bytes)} are missing, with margins."
+            f"{VERDICT_GLYPH[asked.verdict]} {quant} with {context} of context cannot run here: "
+            f"its file is {file_text(asked.model)}, and {_room_text(article.machine)} are free. "
+            f"With cache, buffers and margins {short} are missing."
         )
         yield from _instead(article)
         return
@@ -199,9 +200,10 @@ def _instead(article: Article) -> Iterator[str]:
             )
         return
     quant = running.model.quantization
-    larger = any(row.fits and row.judgement is not running for row in _above(article, running))
-    who = "the GPU can run a part of" if larger else "runs"
-    yield f"{VERDICT_GLYPH[running.verdict]} {quant} is the largest file type that {who}: it {_where_text(running)}."
+    larger = any(row.fits for row in _above(article, running))
+    what = "largest file type that runs with the GPU" if larger else "largest file type that runs"
+    yield f"{VERDICT_GLYPH[running.verdict]} {quant} is the {what}: it {_where_text(running)}."
+    yield from _speed_text(article, running)
     yield from _lost_text(article)
 
 
@@ -217,7 +219,7 @@ def configuration_sentences(article: Article, running: Judgement) -> Iterator[st
     """Why it is placed as it is, and what is left of its ability."""
     yield from running.reasons
     left = article.running_quality
-    if article.quality is not None and left is not None:
+    if article.quality is not None and left is not None and round(left.score) != round(article.quality.score):
         yield f"Ability after the losses of file type and cache: {quality_text(left)}."
 
 

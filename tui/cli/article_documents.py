@@ -38,6 +38,18 @@ def article_document(article: Article) -> Document:
         "running": None if running is None else _estimate(running),
         "quality": quality_document(article.quality),
         "running_quality": reduced_document(article.running_quality),
+        "goals": [
+            {
+                "goal": choice.goal,
+                "quantization": choice.judgement.model.quantization,
+                "settings": settings_document(choice.judgement.settings),
+                **fit_document(choice.judgement),
+                **speeds_document(choice.judgement),
+                "loss_points": loss_document(choice.loss),
+                "why": list(choice.why),
+            }
+            for choice in article.goals
+        ],
         "quantizations": [_quant(row) for row in article.quants],
         "context_ladder": _ladder(article.ladder),
         "depths": [

@@ -20,6 +20,7 @@ from llmfit.tui.cli.render_article_tables import (
     cards_lines,
     depth_lines,
     energy_lines,
+    goal_lines,
     ladder_lines,
     prompt_lines,
     quant_lines,
@@ -57,6 +58,7 @@ def article_sections(article: Article, with_scores: bool) -> Iterator[tuple[str,
             f"{what}: {subject} with {context} of context",
             _running_lines(article, article.running),
         )
+    yield "goals", f"The best for a goal, with {context} of context", goal_lines(article)
     yield "quants", f"File types with {context} of context, GiB (2^30 bytes)", quant_lines(article)
     yield "ladder", f"Context by type of KV cache, {subject}, GiB", ladder_lines(article)
     yield "depths", f"Decode of {subject} by tokens in the context", depth_lines(article)

@@ -94,6 +94,28 @@ def _quant_legend(article: Article) -> Iterator[str]:
         )
 
 
+def goal_lines(article: Article) -> Iterator[str]:
+    """Only where a goal leads to something else than what the article is about."""
+    rows = [["goal", "type", "KV", "ubatch", "fits", "decode", "prefill", "loss"]]
+    for choice in article.goals:
+        judgement, settings = choice.judgement, choice.judgement.settings
+        rows.append(
+            [
+                choice.goal,
+                printable(judgement.model.quantization),
+                settings.cache_type_k,
+                str(settings.ubatch),
+                _fits_cell(judgement),
+                *_speed_cells(judgement),
+                loss_words(choice.loss),
+            ]
+        )
+    chosen = {choice.judgement.settings for choice in article.goals}
+    if chosen - {article.subject.settings} or len(chosen) > 1:
+        yield from _indented(rows, right=(3, 5, 6, 7))
+        yield from _legend("llmfit command MODEL --goal speed prints the command of one of them.")
+
+
 # ---------------------------------------------------------------- contexts
 
 
@@ -129,7 +151,7 @@ def _reach_rows(article: Article, ladder: ContextLadder) -> Rows:
         if any(on_gpus):
             rows.append(["most tokens on the GPUs", *(_tokens(tokens) for tokens in on_gpus)])
     running = [column.largest_tokens for column in ladder.columns]
-    if any(running):
+    if any(running) and running != [column.largest_on_gpus_tokens for column in ladder.columns]:
         rows.append(["most tokens that run", *(_tokens(tokens) for tokens in running)])
     rows.append(["points of ability lost", *(loss_words(column.loss) for column in ladder.columns)])
     if ladder.advice.reason:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import FITS_CPU
 from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
@@ -16,12 +17,15 @@ from llmfit.advisor.recommend.article.tables import (
     Case,
     context_ladder,
     depth_points,
+    loss_of,
     prompt_rows,
     quality_after_losses,
     quant_rows,
 )
-from llmfit.advisor.recommend.article.values import Article, Known, QuantRow
+from llmfit.advisor.recommend.article.values import Article, GoalChoice, Known, QuantRow
 from llmfit.advisor.recommend.cost.of_judgement import energy_per_million
+from llmfit.advisor.recommend.goals.search import search_configurations
+from llmfit.advisor.recommend.goals.values import BALANCE, QUALITY, SPEED
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, default_context, judge
@@ -85,11 +89,30 @@ def build_article(
         needs=find_needs(case, asked, cards),
         ram_cases=() if running is None else ram_cases(case, running),
         energy=None if running is None else energy_per_million(running),
-        goals=() if known.goals is None else known.goals(asked),
+        goals=_by_goal(case, asked, build, known) if asked.fits else (),
         pitfalls=known.pitfalls,
         scores=known.scores,
         knowledge=known.knowledge,
     )
+
+
+def _by_goal(case: Case, asked: Judgement, build: Variants | None, known: Known) -> tuple[GoalChoice, ...]:
+    """The three goals at the article's context; for the longest context see the ladder."""
+    several = build if known.native_quant is None else None
+    choices = []
+    for goal in (QUALITY, SPEED, BALANCE):
+        try:
+            found = search_configurations(
+                several or asked.model, known.facts, case.machine, goal, case.request, case.speeds
+            )
+        except LlmfitError:
+            continue  # settings that the user fixed for one placement may fit no other
+        if found.ranked:
+            best = found.ranked[0]
+            loss = loss_of(best.judgement, known.facts)
+            why = tuple(choice.reason for choice in best.choices if not choice.is_fixed)
+            choices.append(GoalChoice(goal, best.judgement, loss, why))
+    return tuple(choices)
 
 
 __all__ = ["at_one_context", "build_article", "largest_running"]

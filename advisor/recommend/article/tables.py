@@ -22,7 +22,7 @@ from llmfit.advisor.recommend.article.values import (
 from llmfit.advisor.recommend.cache_advice import CacheAdvice, cache_types_worth_trying
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import CONTEXT_LADDER, DEFAULTS, SMALLER_CACHE_TYPES
-from llmfit.advisor.recommend.quality import QualityFacts, ReducedQuality, reduced
+from llmfit.advisor.recommend.quality import Loss, QualityFacts, ReducedQuality, reduced
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, judge
 
@@ -90,17 +90,35 @@ def _quant_row(judgement: Judgement, facts: QualityFacts, native_quant: str | No
     )
 
 
-def quality_after_losses(judgement: Judgement, facts: QualityFacts) -> ReducedQuality | None:
-    """The ability that is left in this file type with these cache types; ``None`` where nobody knows."""
+def _losses(judgement: Judgement, facts: QualityFacts) -> list[Loss] | None:
+    """Of the file type and of the cache; ``None`` where nobody measured one of them."""
     settings = judgement.settings
     losses = (
         facts.file_type_loss(judgement.model.quantization),
         facts.cache_loss(settings.cache_type_k, settings.cache_type_v),
     )
     known = [loss for loss in losses if loss is not None]
-    if facts.quality is None or len(known) < len(losses):
+    return known if len(known) == len(losses) else None
+
+
+def quality_after_losses(judgement: Judgement, facts: QualityFacts) -> ReducedQuality | None:
+    """The ability that is left in this file type with these cache types; ``None`` where nobody knows."""
+    losses = _losses(judgement, facts)
+    return None if facts.quality is None or losses is None else reduced(facts.quality, *losses)
+
+
+def loss_of(judgement: Judgement, facts: QualityFacts) -> Loss | None:
+    """What file type and cache types cost together; ``None`` where nobody knows."""
+    losses = _losses(judgement, facts)
+    if losses is None:
         return None
-    return reduced(facts.quality, *known)
+    basis = "; ".join(loss.basis for loss in losses if loss.points)
+    return Loss(
+        sum(loss.points for loss in losses),
+        sum(loss.low_points for loss in losses),
+        sum(loss.high_points for loss in losses),
+        basis or losses[0].basis,
+    )
 
 
 # ---------------------------------------------------------------- contexts
@@ -241,6 +259,7 @@ __all__ = [
     "context_ladder",
     "depth_points",
     "ladder_contexts",
+    "loss_of",
     "prompt_rows",
     "quality_after_losses",
     "quant_rows",

@@ -6,7 +6,6 @@ its parts can be made alone (tables.py, cards.py), each from a Judgement or a Qu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
@@ -227,10 +226,12 @@ class RamCase:
 
 @dataclass(frozen=True, slots=True)
 class GoalChoice:
-    """The configuration for a goal (``quality``, ``speed``, ``context``, ``balance``), and why."""
+    """The best configuration at the article's context for ``quality``, ``speed`` or ``balance``, and why."""
 
     goal: str
     judgement: Judgement
+    loss: Loss | None
+    """Of file type and cache together; ``None`` where one of them was not measured."""
     why: tuple[str, ...] = ()
 
 
@@ -289,7 +290,6 @@ class Known:
     pitfalls: tuple[Pitfall, ...] = ()
     scores: tuple[Score, ...] = ()
     knowledge: Knowledge | None = None
-    goals: Callable[[Judgement], tuple[GoalChoice, ...]] | None = None
 
 
 __all__ = [
