@@ -94,7 +94,12 @@ def default_quantization(entry: CatalogModel) -> str:
 
 def only_quantization(entry: CatalogModel) -> str | None:
     """The one file type worth taking: that of the file a row was made from, or the one it was trained in."""
-    return _own_quantization(entry) or ("MXFP4_MOE" if entry.architecture == "gpt-oss" else None)
+    return _own_quantization(entry) or native_quantization(entry.architecture)
+
+
+def native_quantization(architecture: str) -> str | None:
+    """The file type in whose precision models of an architecture were trained, if that is a small one."""
+    return "MXFP4_MOE" if architecture == "gpt-oss" else None
 
 
 def model_from_header(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, object]
 AskServers = Callable[[Machine], Machine]
+YOU_FIXED_IT = "You fixed it."
+TRAINED_IN_IT = "The model was trained in it: no other type is better."
 
 
 # ---------------------------------------------------------------- machines
@@ -155,6 +157,16 @@ class ModelChoice:
     model: Model | None = None
     quant: str | None = None
     n_parameters: int = 0
+    quant_reason: str = ""
+    """Why there is no file type to choose."""
+
+    def sample(self) -> Model:
+        """The model in some file type: its shape is that of all."""
+        if self.model is not None:
+            return self.model
+        if self.build is None:
+            raise ValueError("a ModelChoice needs a model or a way to build one")
+        return self.build(self.quant or DEFAULT_FILE_TYPE)
 
     def best_for(self, machine: Machine, request: Request) -> Model:
         """The model itself, or the largest file type that stays on the GPUs (else the default one)."""
@@ -191,9 +203,9 @@ def model_choice(values: Values) -> ModelChoice:
     if quant is not None and not isinstance(quant, str):
         raise UsageError(f"quant {quant!r}", "not a name", "Write Q4_K_M.")
     if named.startswith("hf:"):
-        return ModelChoice(None, _hub_model(named, quant))
+        return ModelChoice(None, _hub_model(named, quant), quant_reason="It is the type of that file.")
     if looks_like_path(named):
-        return ModelChoice(None, _file_model(named, quant))
+        return ModelChoice(None, _file_model(named, quant), quant_reason="It is the type of this file.")
     return _catalog_choice(named, quant)
 
 
@@ -252,18 +264,23 @@ def _spec_choice(spec: object, quant: object) -> ModelChoice:
     described = Path(spec).expanduser() if isinstance(spec, str) else spec
     name = None if quant is None else file_type(quant).name
     build = partial(model_from_spec, described)
-    return ModelChoice(build, None, name, build(name or DEFAULT_FILE_TYPE).n_parameters)
+    n_parameters = build(name or DEFAULT_FILE_TYPE).n_parameters
+    return ModelChoice(build, None, name, n_parameters, YOU_FIXED_IT if name else "")
 
 
 def _catalog_choice(named: str, quant: str | None) -> ModelChoice:
-    from llmfit.catalog.build import build_model, only_quantization
+    from llmfit.catalog.build import build_model, native_quantization, only_quantization
     from llmfit.catalog.models import find_model
 
     entry = find_model(named)
     only = only_quantization(entry)
     if quant is not None and quant != only:
         quant = file_type(quant).name
-    return ModelChoice(partial(build_model, entry), None, quant or only, entry.parameters.text)
+    why = YOU_FIXED_IT if quant is not None else ""
+    if quant is None and only is not None:
+        is_native = only == native_quantization(entry.architecture)
+        why = TRAINED_IN_IT if is_native else "It is the type of the file that was added."
+    return ModelChoice(partial(build_model, entry), None, quant or only, entry.parameters.text, why)
 
 
 # ---------------------------------------------------------------- recommendations

@@ -17,24 +17,38 @@ from llmfit.tui.session import MachineCache
 
 
 def run(parsed: argparse.Namespace) -> int:
-    judgement = judge_from(vars(parsed), MachineCache())
+    found = None
+    if parsed.goal is None:
+        judgement = judge_from(vars(parsed), MachineCache())
+    else:
+        from llmfit.tui.goal_choice import choose_for_goal
+
+        found = choose_for_goal(vars(parsed), MachineCache())
+        judgement = found.judgement
     if judgement.argv is None or judgement.shell_line is None:
         hint = f"Would help: {judgement.remedies[0].text}." if judgement.remedies else ""
         why = f"does not fit, {format_gib(judgement.shortfall_bytes)} short"
         raise LlmfitError(f"{judgement.model.id} {judgement.model.quantization}", why, hint)
     if parsed.json:
-        print_json(
-            {
-                "schema": "llmfit.command/1",
-                "argv": list(judgement.argv),
-                "environment": dict(judgement.environment),
-                "shell": judgement.shell_line,
-                "verdict": judgement.verdict,
-            }
-        )
-    else:
-        print_lines([judgement.shell_line])
-        print_notes(list(_notes(judgement)))
+        document: dict[str, object] = {
+            "schema": "llmfit.command/1",
+            "argv": list(judgement.argv),
+            "environment": dict(judgement.environment),
+            "shell": judgement.shell_line,
+            "verdict": judgement.verdict,
+        }
+        if found is not None:
+            from llmfit.tui.cli.choices import choices_document
+
+            document |= choices_document(found)
+        print_json(document)
+        return 0
+    print_lines([judgement.shell_line])
+    if found is not None:
+        from llmfit.tui.cli.choices import choice_notes
+
+        print_notes(list(choice_notes(found)))
+    print_notes(list(_notes(judgement)))
     return 0
 
 

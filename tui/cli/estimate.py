@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NoReturn
 
 from llmfit.advisor.errors import LlmfitError, UsageError
@@ -25,6 +26,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.jsonl:
         return _run_lines(vars(parsed))
     machines = MachineCache()
+    if parsed.goal is not None:
+        return _run_goal(parsed, machines)
     judgement = judge_from(vars(parsed), machines)
     if parsed.json:
         output.print_json(estimate_document(judgement, explained=parsed.explain))
@@ -34,6 +37,36 @@ def run(parsed: argparse.Namespace) -> int:
     output.print_lines(list(judgement_lines(judgement, explained=parsed.explain)))
     output.print_notes(machines.notes)
     return 0
+
+
+def _run_goal(parsed: argparse.Namespace, machines: MachineCache) -> int:
+    """The same answer for the configuration that suits the goal best, and why it was chosen."""
+    if parsed.json:
+        output.print_json(_goal_document(vars(parsed), machines, parsed.explain))
+        return 0
+    from llmfit.tui.cli.choices import choice_lines
+    from llmfit.tui.cli.render import judgement_lines
+    from llmfit.tui.goal_choice import choose_for_goal
+
+    found = choose_for_goal(vars(parsed), machines)
+    judgement = found.judgement
+    if judgement.fits:  # the first reason is the placement's, which the choices tell
+        judgement = replace(judgement, reasons=judgement.reasons[1:])
+    lines = list(judgement_lines(judgement, explained=parsed.explain))
+    command = [lines.pop(), lines.pop()] if judgement.shell_line is not None else []
+    output.print_lines([*lines, "", *choice_lines(found), *reversed(command)])
+    output.print_notes(machines.notes)
+    return 0
+
+
+def _goal_document(
+    values: Mapping[str, object], machines: MachineCache, explained: bool
+) -> Mapping[str, object]:
+    from llmfit.tui.cli.choices import choices_document
+    from llmfit.tui.goal_choice import choose_for_goal
+
+    found = choose_for_goal(values, machines)
+    return estimate_document(found.judgement, explained=explained) | choices_document(found)
 
 
 def judge_from(values: Mapping[str, object], machines: MachineCache) -> Judgement:
@@ -63,6 +96,8 @@ def _answer(line: bytes, defaults: Mapping[str, object], machines: MachineCache)
     try:
         values = {**defaults, **_parse(line)}
         explained = flag("explain", values.get("explain")) or False
+        if values.get("goal") is not None:
+            return _goal_document(values, machines, explained)
         return estimate_document(judge_from(values, machines), explained=explained)
     except LlmfitError as error:
         return output.error_document(error)
@@ -111,4 +146,4 @@ _SETTING_KEYS = (
     "no_kv_offload", "no_op_offload", "no_mmap", "spec_type", "mmproj", "outputs", "depth",
     "prompt",
 )  # fmt: skip
-KNOWN_KEYS = frozenset((*_MODEL_KEYS, *_MACHINE_KEYS, *_SETTING_KEYS, "explain"))
+KNOWN_KEYS = frozenset((*_MODEL_KEYS, *_MACHINE_KEYS, *_SETTING_KEYS, "explain", "goal"))

@@ -315,7 +315,7 @@ class Explanation:
     def _runner_up(self, other: Tried, more: str = "", value: str = "") -> RunnerUp:
         speed = other.judgement.speed
         known_prefill = speed is not None and speed.prefill is not None
-        text = figures_text(other)
+        text = figures_text(other, self.best)
         return RunnerUp(
             value=value or differences(self.at, other.configuration),
             text=f"{text}; {more}" if more else text,
@@ -338,7 +338,7 @@ def placement_text(judgement: Judgement) -> str:
         cards = f"{len(settings.devices)} GPUs"
     slots = judgement.model.shape.n_layer_all + 1
     if settings.gpu_layers < min(slots, ALL_LAYERS):
-        cards += f", {slots - settings.gpu_layers} of {slots} layers in RAM"
+        cards += f", the first {slots - settings.gpu_layers} blocks in RAM"
     if settings.n_cpu_moe >= ALL_LAYERS:
         cards += ", all experts in RAM"
     elif settings.n_cpu_moe:

@@ -135,7 +135,7 @@ class _Search:
         return found
 
     def _cannot_win(self, file_type: str, found: Sequence[Tried]) -> bool:
-        """For quality: whether something has all that comes before the loss, and loses less; and a second too."""
+        """For quality: whether two better ones have all that comes before the loss: a winner and its runner-up."""
         loss = self.trials.facts.file_type_loss(file_type)
         if self.goal != QUALITY or loss is None:
             return False

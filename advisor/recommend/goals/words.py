@@ -82,15 +82,16 @@ def differences(one: Configuration, other: Configuration) -> str:
     return f"{other.file_type} ({', '.join(parts)})" if parts else other.file_type
 
 
-def figures_text(judged: Tried) -> str:
-    """``24 tok/s, prompts 920, loses up to 2 points, 33.6 GiB, fits on 2 GPUs``."""
-    parts = [decode_text(judged)]
-    speed = judged.judgement.speed
+def figures_text(other: Tried, chosen: Tried) -> str:
+    """``24 tok/s, prompts 920, loses up to 2 points, 33.6 GiB in all``; its verdict where that differs."""
+    parts = [decode_text(other)]
+    speed = other.judgement.speed
     if speed is not None and speed.prefill is not None:
-        parts.append(f"prompts {two_figures(judged.prefill_tok_s)}")
-    parts.append(f"loses {loss_text(whole_loss(judged))}")
-    parts.append(f"{format_gib(judged.judgement.memory.total_bytes)} in all")
-    return f"{', '.join(parts)}; {verdict_phrase(judged.judgement)}"
+        parts.append(f"prompts {two_figures(other.prefill_tok_s)}")
+    parts.append(f"loses {loss_text(whole_loss(other))}")
+    parts.append(f"{format_gib(other.judgement.memory.total_bytes)} in all")
+    text, verdict = ", ".join(parts), verdict_phrase(other.judgement)
+    return text if verdict == verdict_phrase(chosen.judgement) else f"{text}; {verdict}"
 
 
 Sentence = Callable[[Question, Tried, Tried, str, str], str]
@@ -160,8 +161,8 @@ def _prefill(_: Question, one: Tried, other: Tried, name: str, other_name: str) 
     )
     if one.decode_tok_s is None or other.decode_tok_s is None:
         return f"{text}."
-    decode, its_decode = decode_pair(one, other)
-    return f"{text}; decode {decode} and {its_decode}."
+    decode, its_decode = pair_text(one.decode_tok_s, other.decode_tok_s)
+    return f"{text}; decode is {decode} and {its_decode} tok/s."
 
 
 def _verdict(_: Question, one: Tried, other: Tried, name: str, other_name: str) -> str:
