@@ -8,7 +8,7 @@ from llmfit.advisor.recommend.article.tables import SEARCH_STEP_TOKENS
 from llmfit.advisor.recommend.article.values import Article, CardsRow, ContextLadder, QuantRow
 from llmfit.advisor.recommend.cost.of_judgement import TokenEnergy
 from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.advisor.recommend.ladders import QUANT_LADDER
+from llmfit.advisor.recommend.ladders import DEFAULTS, QUANT_LADDER
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB, format_context, two_figures
 from llmfit.tui.article_words import loss_words, verdict_words
@@ -110,9 +110,12 @@ def goal_lines(article: Article) -> Iterator[str]:
                 loss_words(choice.loss),
             ]
         )
+    right = {3, 5, 6, 7}
+    if {row[3] for row in rows[1:]} == {str(DEFAULTS.ubatch)}:
+        rows, right = [row[:3] + row[4:] for row in rows], {4, 5, 6}
     chosen = {choice.judgement.settings for choice in article.goals}
     if chosen - {article.subject.settings} or len(chosen) > 1:
-        yield from _indented(rows, right=(3, 5, 6, 7))
+        yield from _indented(rows, right)
         yield from _legend("llmfit command MODEL --goal speed prints the command of one of them.")
 
 
