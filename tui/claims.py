@@ -89,6 +89,7 @@ def _subject(values: Values) -> Subject:
         ram_is_known=n_boxes == 1 and (values.get("ram") is not None or unified or described),
         n_boxes=n_boxes,
         variants=variants,
+        published_bytes=_published_sizes(model),
         notes=notes,
     )
 
@@ -98,6 +99,8 @@ def _machine(values: Values) -> tuple[Machine | None, int]:
     if all(values.get(key) is None for key in _MACHINE_KEYS):
         return None, 1
     named = dict(values)
+    if isinstance(values.get("gpu"), str):
+        named["gpu"] = [part.strip() for part in str(values["gpu"]).split(" + ")]
     if values.get("gpu") is None and values.get("machine") is None:
         named["gpu"] = ["none"]
     try:
@@ -181,6 +184,15 @@ def _published(model: Model, quant: str, meant: ClaimedFormat) -> Model:
         if file.quant is not None and file.quant.upper() == wanted:
             return replace(model, file_bytes=file.bytes, file_bytes_source=f"published: {file.source}")
     return model
+
+
+def _published_sizes(model: Model) -> tuple[int, ...]:
+    """Of files that somebody calls by the same file type: publishers mix their own under a common name."""
+    if model.source != "catalog":
+        return ()
+    from llmfit.catalog.models import find_model
+
+    return tuple(file.bytes for file in find_model(model.id).files if file.quant == model.quantization)
 
 
 def _ratio(values: Values, claim: Claim) -> tuple[GpuFacts, GpuFacts, float] | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 GLYPH = {SUPPORTED: "✓", CONTRADICTED: "✗", NEEDS_OFFLOAD: "~", UNKNOWN: "?"}
 WORDS = {
     SUPPORTED: "supported: physics allows it",
-    CONTRADICTED: "contradicted: it cannot be",
+    CONTRADICTED: "contradicted: not as claimed",
     NEEDS_OFFLOAD: "needs offload: only with weights in system RAM",
     UNKNOWN: "unknown: a figure is missing",
 }

@@ -24,7 +24,10 @@ def fit_reason(evidence: Evidence, machine: Machine) -> Reason:
         return _cpu_reason(evidence, machine)
     judged = evidence.on_gpus
     if judged is not None and not evidence.is_negated:
-        remark = " That uses up what the estimate keeps in doubt." if evidence.is_tight() else ""
+        remark = " That uses up what the estimate keeps in doubt." if evidence.is_tight else ""
+        if evidence.needs_raised_share:
+            default, machine = gb(gpu_bytes(machine)), judged.machine
+            remark = f" The GPU gets {default} of it by default: the system's limit must be raised."
         return _reason(SUPPORTED, f"It fits: {_needs(judged, machine)}.{remark}", judged, machine)
     if judged is not None:
         return _reason(CONTRADICTED, f"It does fit: {_needs(judged, machine)}.", judged, machine)

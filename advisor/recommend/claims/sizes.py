@@ -26,11 +26,15 @@ def weights_reason(claimed_bytes: int, evidence: Evidence) -> Reason:
     """The file's size against what its tensors add up to, or what was published to the byte."""
     model = evidence.subject.model
     tensors_bytes = sum(tensor.n_bytes for tensor in model.tensors)
-    nearest = min((model.file_bytes, tensors_bytes), key=lambda size: abs(size - claimed_bytes))
+    known = (tensors_bytes, model.file_bytes, *evidence.subject.published_bytes)
+    nearest = min(known, key=lambda size: abs(size - claimed_bytes))
+    if not _agrees(claimed_bytes, nearest) or _agrees(claimed_bytes, tensors_bytes):
+        nearest = tensors_bytes  # a publisher's own mix explains a claim, but none is needed here
     verdict = SUPPORTED if _agrees(claimed_bytes, nearest) else CONTRADICTED
+    source = "computed" if nearest == tensors_bytes else "published"
     bits = nearest * 8 / max(1, model.n_parameters)
     text = (
-        f"Weights: {gb(claimed_bytes)} claimed, {gb(nearest)} computed ({model.n_parameters / 1e9:.1f}e9 "
+        f"Weights: {gb(claimed_bytes)} claimed, {gb(nearest)} {source} ({model.n_parameters / 1e9:.1f}e9 "
         f"parameters at {bits:.2f} bits each){_off(claimed_bytes, nearest)}."
     )
     return Reason("weights", verdict, text, claimed_bytes, nearest, BYTES)

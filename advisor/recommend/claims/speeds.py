@@ -13,6 +13,7 @@ from llmfit.advisor.recommend.claims.claim import CONTRADICTED, SUPPORTED, TOK_S
 from llmfit.advisor.recommend.claims.subject import Evidence, Subject
 from llmfit.advisor.recommend.claims.words import gb, number, tok_s
 from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.ladders import SAVING_CACHE_TYPE
 from llmfit.advisor.recommend.other_speeds import speculation_of
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan
@@ -47,8 +48,10 @@ def speed_reason(claim: Claim, evidence: Evidence) -> Reason:
     ceiling = _ceiling(claim, evidence.subject, judged, judged.speed, judged.speed_plan)
     if claimed > ceiling.tok_s:
         text = f"Decode: {tok_s(claimed)} claimed, at most {tok_s(ceiling.tok_s)} computed: {ceiling.how}."
-        if not claim.is_tensor_parallel and evidence.subject.n_boxes == 1:
-            text += _with_all_cards(claimed, ceiling, judged.speed_plan)
+        if not claim.is_tensor_parallel:
+            types = _cache_types(evidence.subject, judged.speed_plan)
+            shared = _all_at_once(judged.speed, judged.speed_plan, judged.machine, types)
+            text += _with_all_cards(claimed, shared)
         return Reason("decode", CONTRADICTED, text, claimed, ceiling.tok_s, TOK_S)
     text = (
         f"Decode: {tok_s(claimed)} claimed, at most {tok_s(ceiling.tok_s)} computed: {ceiling.how}. "
@@ -71,12 +74,12 @@ def running(evidence: Evidence, machine: Machine) -> Judgement | None:
 def _ceiling(
     claim: Claim, subject: Subject, judged: Judgement, speed: SpeedEstimate, plan: SpeedPlan
 ) -> Ceiling:
-    bound, how = speed.bound_tok_s, _bytes_text(speed, plan)
-    n_cards = len(plan.cards)
-    if n_cards > 1 and (claim.is_tensor_parallel or subject.n_boxes > 1):
-        bound *= _all_at_once(plan)
-        how += f", {n_cards} read at the same time"
-    elif n_cards > 1:
+    types = _cache_types(subject, plan)
+    bound = 1 / plan.formula.step(speed.depth_tokens, *types).bound_s
+    how = _bytes_text(speed, plan, types)
+    if claim.is_tensor_parallel or subject.n_boxes > 1:
+        bound, how = _all_at_once(speed, plan, judged.machine, types) or (bound, how)
+    elif len(plan.cards) > 1:
         how += ", one card after the other"
     if claim.is_speculative or judged.settings.spec_type is not None:
         drafted = judged.settings.spec_draft_max or DEFAULT_DRAFTED_TOKENS
@@ -89,11 +92,17 @@ def _ceiling(
     return Ceiling(bound, how)
 
 
-def _bytes_text(speed: SpeedEstimate, plan: SpeedPlan) -> str:
+def _cache_types(subject: Subject, plan: SpeedPlan) -> tuple[str, str]:
+    """Those of the claim; where it names none, the smaller one that is usual counts in its favour."""
+    chosen = plan.settings.cache_type_k, plan.settings.cache_type_v
+    is_open = subject.request.cache_type_k is None and subject.request.cache_type_v is None
+    return (SAVING_CACHE_TYPE, SAVING_CACHE_TYPE) if is_open and plan.settings.flash_attn else chosen
+
+
+def _bytes_text(speed: SpeedEstimate, plan: SpeedPlan, types: tuple[str, str]) -> str:
     """``17.0 GB a token over 936 GB/s``, by kind of memory."""
     peaks = [(reads, card.peak_bytes_per_s) for reads, card in zip(plan.reads.gpus, plan.cards, strict=True)]
     by_rate: dict[float, float] = {}
-    types = (plan.settings.cache_type_k, plan.settings.cache_type_v)
     for reads, peak in peaks:
         read = reads.weight_bytes() + reads.cache.n_bytes(speed.depth_tokens, *types)
         by_rate[peak] = by_rate.get(peak, 0.0) + read
@@ -104,24 +113,30 @@ def _bytes_text(speed: SpeedEstimate, plan: SpeedPlan) -> str:
     return " and ".join(parts)
 
 
-def _all_at_once(plan: SpeedPlan) -> float:
-    """How much faster all cards together read than one after the other, each its share as now."""
-    peaks = [card.peak_bytes_per_s for card in plan.cards]
-    read = [reads.weight_bytes() for reads in plan.reads.gpus]
-    one_by_one = sum(size / peak for size, peak in zip(read, peaks, strict=True))
-    return one_by_one * sum(peaks) / sum(read) if sum(read) else 1.0
+def _all_at_once(
+    speed: SpeedEstimate, plan: SpeedPlan, machine: Machine, types: tuple[str, str]
+) -> tuple[float, str] | None:
+    """(tok/s, how) if all cards of the machine read their part of every layer at the same time.
+
+    None with one card, with weights in RAM, or where a bandwidth is not known.
+    """
+    peaks = [gpu.bandwidth_bytes_per_s for gpu in machine.gpus if gpu.bandwidth_bytes_per_s is not None]
+    if len(peaks) < 2 or len(peaks) < len(machine.gpus) or plan.reads.host.is_used:
+        return None
+    read = sum(
+        reads.weight_bytes() + reads.cache.n_bytes(speed.depth_tokens, *types) for reads in plan.reads.gpus
+    )
+    how = f"{gb(read)} a token over {sum(peaks) / GB:,.0f} GB/s, {len(peaks)} memories read at the same time"
+    return sum(peaks) / read, how
 
 
-def _with_all_cards(claimed: float, ceiling: Ceiling, plan: SpeedPlan) -> str:
+def _with_all_cards(claimed: float, found: tuple[float, str] | None) -> str:
     """What a program that shares every layer out over the cards could reach, where that is enough."""
-    if len(plan.cards) < 2 or plan.reads.host.is_used:
-        return ""
-    together = ceiling.tok_s * _all_at_once(plan)
-    if claimed > together:
+    if found is None or claimed > found[0]:
         return ""
     return (
         f" Only with every layer shared out over all cards (tensor parallel, which the claim does not say) "
-        f"would {tok_s(together)} be the limit."
+        f"would {tok_s(found[0])} be the limit."
     )
 
 
@@ -130,6 +145,8 @@ def _against_estimate(claimed: float, judged: Judgement, speed: SpeedEstimate) -
     found = speculation_of(judged) if judged.settings.spec_type is not None else None
     decode = found.tok_s if found is not None else speed.decode_tok_s
     with_what = " with drafting" if found is not None else ""
+    if len(judged.settings.devices) > 1:
+        with_what += ", layer after layer"
     expected = f"{number(decode.expected)} ({number(decode.low)} to {number(decode.high)})"
     if claimed > decode.high:
         return f"Possible, but {claimed / decode.expected:.1f} times the {expected} expected{with_what}."

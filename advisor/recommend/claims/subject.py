@@ -13,13 +13,16 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import CONTEXT_LADDER
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, default_context, judge, judge_on_gpus
+from llmfit.advisor.units import GIB
 
 NVIDIA_RESERVE_SHARE = 0.02
 """Of an idle card's memory CUDA does not offer so much: 24080 of 24576 MiB of an RTX 4090 (log in llama.cpp
 issue 23679), 7805 of 8192 MiB of an RTX 4070 Laptop (llama.cpp pull request 20184)."""
+RAISED_RESERVE_BYTES = 4 * GIB
+"""Of a computer with unified memory, left to the system where its GPU's share was raised. A choice; macOS
+and Linux set no limit of their own (sysctl iogpu.wired_limit_mb, kernel parameter ttm.pages_limit)."""
 _ENDLESS_BYTES = 2**50
 _ANY_CARD = Gpu(index=0, name="any GPU", vendor="nvidia", backend="cuda")
-_PLACED = ("gpu_layers", "n_cpu_moe", "override_tensor", "tensor_split", "split_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Subject:
     ram_is_known: bool = False
     n_boxes: int = 1
     variants: Variants | None = None
+    published_bytes: tuple[int, ...] = ()
+    """Sizes of files that were published under the name of this file type."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,12 +84,14 @@ class Evidence:
         subject, machine = self.subject, self.subject.machine
         if machine is None or not machine.gpus:
             return None
-        request = replace(subject.request, **dict.fromkeys(_PLACED[:3]), search_experts=False)
+        request = replace(
+            subject.request, gpu_layers=None, n_cpu_moe=None, override_tensor=None, search_experts=False
+        )
         if self.is_negated:
             return judge_on_gpus(subject.model, _with_reserve(machine), _plain(request, subject.model))
-        return judge_on_gpus(subject.model, machine, request) or judge_on_gpus(
-            subject.model, _without_doubt(machine), request
-        )
+        tries = (machine, _without_doubt(machine), _with_raised_share(machine))
+        found = (judge_on_gpus(subject.model, one, request) for one in dict.fromkeys(tries))
+        return next((judged for judged in found if judged is not None), None)
 
     @cached_property
     def anywhere(self) -> Judgement:
@@ -94,12 +101,25 @@ class Evidence:
             raise ValueError("the claim names no machine")
         return judge(subject.model, subject.machine, subject.request, variants=subject.variants)
 
+    @property
+    def needs_raised_share(self) -> bool:
+        """It fits a unified memory only beyond what the system gives its GPU by default."""
+        return self._takes_more() and any(gpu.unified_memory for gpu in self._gpus)
+
+    @property
     def is_tight(self) -> bool:
         """It fits only if the doubt of the estimate is spent."""
-        judged, machine = self.on_gpus, self.subject.machine
-        if judged is None or machine is None:
+        return self._takes_more() and not self.needs_raised_share
+
+    @property
+    def _gpus(self) -> tuple[Gpu, ...]:
+        return () if self.subject.machine is None else self.subject.machine.gpus
+
+    def _takes_more(self) -> bool:
+        judged = self.on_gpus
+        if judged is None:
             return False
-        free = {gpu.index: gpu.usable_bytes or 0 for gpu in machine.gpus}
+        free = {gpu.index: gpu.usable_bytes or 0 for gpu in self._gpus}
         return any(
             device.required_bytes > free.get(device.gpu_index or 0, 0) for device in judged.memory.gpus
         )
@@ -116,7 +136,14 @@ class Evidence:
         )
         endless = Machine("linux", Cpu(None, None, None), Memory(_ENDLESS_BYTES, _ENDLESS_BYTES), (card,))
         request = replace(
-            request, **dict.fromkeys(_PLACED), search_experts=False, context_tokens=context_tokens
+            request,
+            gpu_layers=None,
+            n_cpu_moe=None,
+            override_tensor=None,
+            tensor_split=None,
+            split_mode=None,
+            search_experts=False,
+            context_tokens=context_tokens,
         )
         return judge(self.subject.model, endless, _plain(request, self.subject.model), remedies=False)
 
@@ -146,6 +173,19 @@ def _less_reserve(gpu: Gpu) -> Gpu:
 def _without_doubt(machine: Machine) -> Machine:
     """Cards with so much more memory as the estimate keeps in doubt."""
     return replace(machine, gpus=tuple(_plus_doubt(gpu) for gpu in machine.gpus))
+
+
+def _with_raised_share(machine: Machine) -> Machine:
+    """A computer with unified memory whose owner lets the GPU have nearly all of it.
+
+    Not where its share was read or stated: then that is the claim.
+    """
+    total = machine.memory.total_bytes
+    gpu = machine.gpus[0] if len(machine.gpus) == 1 else None
+    if gpu is None or total is None or not gpu.unified_memory or gpu.vram_free_bytes != gpu.vram_total_bytes:
+        return machine
+    share = max(gpu.vram_total_bytes or 0, total - RAISED_RESERVE_BYTES)
+    return replace(machine, gpus=(replace(gpu, vram_total_bytes=share, vram_free_bytes=share),))
 
 
 def _plus_doubt(gpu: Gpu) -> Gpu:
