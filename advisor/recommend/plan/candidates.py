@@ -10,7 +10,16 @@ from llmfit.advisor.hardware.offers import CardOffer
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.recommend.plan.bounds import ModelBytes, may_hold, vram_bytes
 from llmfit.advisor.recommend.plan.hosts import RAM_BESIDE_CARDS_BYTES, Host
-from llmfit.advisor.recommend.plan.values import BOX, CARDS, CARDS_AND_RAM, COUNTS, COUNTS_WITH_RAM, OLDEST_RELEASE, Candidate, Question
+from llmfit.advisor.recommend.plan.values import (
+    BOX,
+    CARDS,
+    CARDS_AND_RAM,
+    COUNTS,
+    COUNTS_WITH_RAM,
+    OLDEST_RELEASE,
+    Candidate,
+    Question,
+)
 from llmfit.advisor.units import GIB
 
 USABLE_SHARE = 0.9
@@ -28,6 +37,8 @@ def candidates_of(question: Question, size: ModelBytes) -> dict[str, list[Candid
     ]
     groups: dict[str, list[Candidate]] = {}
     for candidate in sorted(found, key=by_price):
+        if candidate.kind == CARDS_AND_RAM and candidate.price_usd is None:
+            continue  # of prices that are not known those of the simpler kinds are enough
         if may_hold(candidate, size) and _in_budget(candidate, question.budget_usd):
             groups.setdefault(candidate.group, []).append(candidate)
     return groups
@@ -40,9 +51,7 @@ def worthwhile(cards: Sequence[CardOffer]) -> list[CardOffer]:
     compared among themselves.
     """
     recent = [card for card in cards if (card.released or OLDEST_RELEASE) >= OLDEST_RELEASE]
-    return [
-        card for card in recent if not any(_beats(other, card) for other in recent if other is not card)
-    ]
+    return [card for card in recent if not any(_beats(other, card) for other in recent if other is not card)]
 
 
 def _beats(other: CardOffer, card: CardOffer) -> bool:
@@ -113,9 +122,10 @@ def _hosted(question: Question, host: Host) -> Iterator[Candidate]:
                 yield Candidate(CARDS_AND_RAM, count, card=card, host=host, costs=question.costs)
 
 
-def by_price(candidate: Candidate) -> tuple[bool, float, int, str]:
+def by_price(candidate: Candidate) -> tuple[bool, float, int]:
+    """Without a price last, those in the catalogue's order."""
     price = candidate.price_usd
-    return price is None, price or 0.0, candidate.n_cards, candidate.hardware_id
+    return price is None, price or 0.0, 0 if price is None else candidate.n_cards
 
 
 def _in_budget(candidate: Candidate, budget_usd: float | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from llmfit.advisor.errors import LlmfitError
@@ -35,9 +35,13 @@ read prompts clearly faster: less is no idea of its own."""
 CLEARLY_FASTER_PROMPTS = 2.0
 ROUGH_DOUBT = 1.2
 """A candidate may reach so much more of its rough speed than the best one judged before it passes over."""
-MAX_UNPRICED = 3
+SAME_ROUGHLY = 1.0
+"""Of the rough speed of one that was judged in vain: what promises no more is passed over."""
+MAX_UNPRICED = 2
 """Of a group: they cannot be ordered by price, and a long list of them helps nobody."""
 MAX_NEAREST = 4
+FEW_CARDS = 2
+"""Fit into any desktop."""
 
 
 def plan_hardware(question: Question) -> Plan:
@@ -61,7 +65,33 @@ def plan_hardware(question: Question) -> Plan:
     else:
         nearest, more = _fastest(question, size, groups)
         judged += more
-    return Plan(question, tuple(_ordered(options)), tuple(nearest[:MAX_NEAREST]), judged)
+    options = _ordered(option for option in options if not _is_beaten(option, options))
+    return Plan(question, tuple(options), tuple(nearest[:MAX_NEAREST]), judged)
+
+
+def _is_beaten(option: Option, options: Sequence[Option]) -> bool:
+    """By one of another group whose price is no higher though it is of more, and that is no slower.
+
+    A whole computer's price covers the most, then that of cards beside any computer. More than two cards are
+    an effort that few cards and RAM spare, and what is withdrawn beats nothing that is sold.
+    """
+    candidate = option.candidate
+    price_usd = candidate.price_usd
+    if price_usd is None:
+        return False
+    return any(
+        _COVERS[other.candidate.kind] > _COVERS[candidate.kind]
+        and other.candidate.price_usd is not None
+        and other.candidate.price_usd <= price_usd
+        and other.candidate.n_cards <= max(candidate.n_cards, FEW_CARDS)
+        and not (other.candidate.box is not None and other.candidate.box.withdrawn)
+        and other.decode_tok_s >= option.decode_tok_s
+        and (other.prefill_tok_s or 0.0) >= (option.prefill_tok_s or 0.0)
+        for other in options
+    )
+
+
+_COVERS = {BOX: 2, CARDS: 1, CARDS_AND_RAM: 0}
 
 
 def cheapest_option(question: Question, kind: str) -> Option | None:
@@ -88,7 +118,7 @@ def _fastest(
     return sorted(found, key=lambda option: -option.decode_tok_s), judged
 
 
-def _ordered(options: Sequence[Option]) -> list[Option]:
+def _ordered(options: Iterable[Option]) -> list[Option]:
     """The cheapest first; without a price last."""
     return sorted(options, key=lambda option: price_key(option.candidate.price_usd))
 
@@ -107,6 +137,8 @@ class _Search:
     done: set[str] = field(default_factory=set)
     best_share: float = 0.0
     """Of its rough speed, the most that a judged candidate reached."""
+    in_vain: list[Candidate] = field(default_factory=list)
+    """Judged with weights in RAM, and added nothing."""
     n_judged: int = 0
     error: LlmfitError | None = None
 
@@ -129,9 +161,13 @@ class _Search:
             elif option is None:
                 continue
             elif not option.reaches_target:
-                if candidate.kind != CARDS_AND_RAM:
+                if candidate.kind == CARDS_AND_RAM:
+                    self.in_vain.append(candidate)
+                else:
                     self.done.add(candidate.hardware_id)  # more of the same cards are no faster
-            elif self._adds(option):
+            elif not self._adds(option):
+                self.in_vain.append(candidate)
+            else:
                 unpriced += candidate.price_usd is None
                 self.kept.append(option)
                 self.done.add(candidate.hardware_id)
@@ -186,6 +222,10 @@ class _Search:
         rough = rough_tok_s(candidate, self.size) * share
         if rough < self.question.target_tok_s:
             return False
+        if candidate.kind == CARDS_AND_RAM and any(
+            self._promises_no_more(candidate, one) for one in self.in_vain
+        ):
+            return False
         flops = _flops(candidate)
         return not any(
             self._compares(option, candidate)
@@ -193,6 +233,12 @@ class _Search:
             and (candidate.kind == CARDS_AND_RAM or flops < _flops(option.candidate) * CLEARLY_FASTER_PROMPTS)
             for option in self.kept
         )
+
+    def _promises_no_more(self, candidate: Candidate, other: Candidate) -> bool:
+        """Than one of the same maker that was cheaper and judged in vain."""
+        rough, others = rough_tok_s(candidate, self.size), rough_tok_s(other, self.size)
+        same_maker = _vendor(candidate) == _vendor(other) and other.n_cards <= candidate.n_cards
+        return same_maker and rough <= others * SAME_ROUGHLY
 
     def _adds(self, option: Option) -> bool:
         prefill = option.prefill_tok_s or 0.0
@@ -208,6 +254,10 @@ class _Search:
         """Whether a kept option makes ``candidate`` needless unless it is faster: it needs no more cards."""
         both_priced = (option.candidate.price_usd is None) == (candidate.price_usd is None)
         return both_priced and option.candidate.n_cards <= candidate.n_cards
+
+
+def _vendor(candidate: Candidate) -> str:
+    return "" if candidate.card is None else candidate.card.facts.vendor
 
 
 def _flops(candidate: Candidate) -> float:

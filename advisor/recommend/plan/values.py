@@ -51,9 +51,7 @@ class HostCosts:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``request`` has its context fixed. ``target_tok_s`` is compared with the expected decode speed.
-
-    """
+    """``request`` has its context fixed. ``target_tok_s`` is compared with the expected decode speed."""
 
     model: Model
     request: Request
@@ -134,10 +132,10 @@ class Candidate:
 
 
 def short_name(card: CardOffer) -> str:
-    """Without the maker's words in front: ``RTX 3090``."""
+    """Without the maker's words: ``RTX 3090``, ``RTX PRO 6000``; llmfit understands it after --gpu."""
     name = card.facts.name
-    for maker in ("GeForce ", "Radeon "):
-        name = name.removeprefix(maker)
+    for words in ("GeForce ", "Radeon ", " Blackwell", " Generation"):
+        name = name.replace(words, "")
     if len(card.facts.memory_bytes_options) > 1:
         name = f"{name} {card.memory_bytes // 2**30} GB"
     return name
