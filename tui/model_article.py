@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.recommend.article.build import at_one_context, build_article
-from llmfit.advisor.recommend.article.values import About, Article, Knowledge, Known, Score
+from llmfit.advisor.recommend.article.values import About, Article, Knowledge, Known, Pitfall, Score
 from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE
 from llmfit.tui.cli.settings import request_from
 from llmfit.tui.model_facts import quality_facts
@@ -59,14 +59,16 @@ def subject_of(values: Values, machines: MachineCache) -> Subject:
     choice = model_choice(values)
     request = at_one_context(_any_model(choice), request)
     model = choice.best_for(found.machine, request)
-    return Subject(choice, model, found.machine, found.speeds, request, known_of(model))
+    return Subject(choice, model, found.machine, found.speeds, request, known_of(model, found.machine))
 
 
-def known_of(model: Model) -> Known:
-    """What the catalogue has on a model; of one that only its file describes, its losses by size."""
+def known_of(model: Model, machine: Machine | None = None) -> Known:
+    """What the catalogue has on a model; of one that only its file describes, its losses by size and the
+    pitfalls of its architecture. With ``machine`` the pitfalls of other hardware are left out."""
     entry = _entry_of(model)
+    pitfalls = _pitfalls(model, machine)
     if entry is None:
-        return Known(About(model.id), quality_facts(model))
+        return Known(About(model.id), quality_facts(model), pitfalls=pitfalls)
     from llmfit.catalog.build import only_quantization
 
     native_quant = only_quantization(entry)
@@ -74,6 +76,7 @@ def known_of(model: Model) -> Known:
         about=_about(entry),
         facts=quality_facts(model, native_quant=native_quant),
         native_quant=native_quant,
+        pitfalls=pitfalls,
         scores=_scores(entry.id),
         knowledge=_knowledge(entry),
     )
@@ -137,3 +140,36 @@ def _knowledge(entry: CatalogModel) -> Knowledge | None:
     if found is None:
         return None
     return Knowledge(found.share, found.low_share, found.high_share, found.is_measured, found.basis)
+
+
+def _pitfalls(model: Model, machine: Machine | None) -> tuple[Pitfall, ...]:
+    from llmfit.catalog.pitfalls import pitfalls_of
+
+    return tuple(
+        Pitfall(
+            text=row.pitfall,
+            symptom=row.symptom,
+            fix=row.fix,
+            severity=row.severity,
+            builds=_builds_text(row.min_build, row.bad_builds, row.fixed_since, row.status),
+            source=row.source,
+        )
+        for row in pitfalls_of(model.id, model.shape.architecture, machine)
+    )
+
+
+def _builds_text(
+    min_build: int | None, bad_builds: tuple[int, int] | None, fixed_since: str | None, status: str | None
+) -> str | None:
+    """``seen on b8200 to b8643; gone since b8701``; ``None`` where nothing of it is known."""
+    parts = []
+    if bad_builds is not None:
+        first, last = bad_builds
+        parts.append(f"seen on b{first}" if first == last else f"seen on b{first} to b{last}")
+    if min_build is not None:
+        parts.append(f"gone since b{min_build}")
+    if fixed_since is not None:
+        parts.append(f"fixed in builds or files since {fixed_since}")
+    if status is not None:
+        parts.append(status)
+    return "; ".join(parts) or None

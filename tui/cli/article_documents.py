@@ -272,7 +272,7 @@ def _pitfall(pitfall: Pitfall) -> Document:
         "symptom": pitfall.symptom,
         "fix": pitfall.fix,
         "severity": pitfall.severity,
-        "build": pitfall.build,
+        "builds": pitfall.builds,
         "source": pitfall.source,
     }
 

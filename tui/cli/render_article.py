@@ -117,9 +117,13 @@ def _help_lines(article: Article) -> Iterator[str]:
 
 def _pitfall_lines(pitfalls: Iterable[Pitfall]) -> Iterator[str]:
     for pitfall in pitfalls:
-        yield from wrapped(printable(pitfall.text), TEXT_WIDTH, "  - ")
-        for label, text in (("Seen", pitfall.symptom), ("Fix", pitfall.fix), ("Build", pitfall.build)):
+        weight = f"{pitfall.severity}: " if pitfall.severity else ""
+        yield from wrapped(printable(f"{weight}{pitfall.text}"), TEXT_WIDTH, "  - ")
+        for label, text in (
+            ("Seen as", pitfall.symptom),
+            ("Fix", pitfall.fix),
+            ("Status", pitfall.builds),
+            ("Source", pitfall.source),
+        ):
             if text:
                 yield from wrapped(f"{label}: {printable(text)}", TEXT_WIDTH, "    ")
-        if pitfall.source:
-            yield from wrapped(f"Source: {printable(pitfall.source)}", TEXT_WIDTH, "    ")

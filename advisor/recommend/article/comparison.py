@@ -149,6 +149,9 @@ def _speed_differences(contenders: Sequence[Contender]) -> Iterator[str]:
         (one.name, one.judgement.speed.decode_tok_s) for one in contenders if one.judgement.speed is not None
     ]
     known.sort(key=lambda pair: -pair[1].expected)
+    unknown = [one.name for one in contenders if one.judgement.speed is None]
+    if unknown:
+        yield f"How fast {_listed(unknown)} would write is not known: a bandwidth is missing."
     if len(known) < 2:
         return
     fastest, quick = known[0]

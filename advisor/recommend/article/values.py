@@ -67,9 +67,9 @@ class Pitfall:
     symptom: str | None = None
     fix: str | None = None
     severity: str | None = None
-    """``high``, ``medium`` or ``low``."""
-    build: str | None = None
-    """The build of llama.cpp since or until which it is so, in words."""
+    """``critical``, ``high``, ``medium`` or ``low``."""
+    builds: str | None = None
+    """On which builds of llama.cpp it was seen or is gone, in words."""
     source: str | None = None
 
 
