@@ -25,6 +25,7 @@ from llmfit.advisor.recommend.goals.values import (
     Tried,
 )
 from llmfit.advisor.recommend.goals.words import (
+    UNKNOWN_SPEED,
     decode_text,
     differences,
     figures_text,
@@ -89,7 +90,12 @@ class Explanation:
         first = others[0]
         name = differences(self.at, first.configuration)
         reason = self._why_not(first, chosen, name)
+        if self.best.decode_tok_s is None and UNKNOWN_SPEED not in reason and self._rests_on_usual_ram():
+            reason += f" {UNKNOWN_SPEED}"
         return Choice(FILE_TYPE, chosen, reason, tuple(self._runner_up(one) for one in others))
+
+    def _rests_on_usual_ram(self) -> bool:
+        return self.best.order_tok_s > 0 and self.trials.machine.memory.bandwidth_bytes_per_s is None
 
     def _other_file_types(self) -> Iterator[Tried]:
         """The best of another file type; and, where this is slower than reading, the largest that would stay
@@ -252,6 +258,9 @@ class Explanation:
         return Choice(MICRO_BATCH, chosen, reason, (self._runner_up(other),))
 
     def _why_no_larger_ubatch(self, other: Tried) -> str:
+        if other.judgement.verdict != self.best.judgement.verdict:
+            larger = other.configuration.ubatch
+            return f"It is llama-server's own; with {larger} this only {verdict_phrase(other.judgement)}."
         if not self.best.prefill_tok_s:
             return "It is llama-server's own; how fast prompts are read is not known."
         gain = other.prefill_tok_s / self.best.prefill_tok_s - 1
@@ -288,7 +297,9 @@ class Explanation:
                 f"{two_figures(every.aggregate_tok_s.expected)} tok/s together, "
                 f"{two_figures(every.stream_tok_s.expected)} each"
             )
-        text = f"{', '.join(parts)}; {verdict_phrase(tried.judgement)}"
+        text = ", ".join(parts)
+        if tried.judgement.verdict != self.best.judgement.verdict:
+            text = f"{text}; {verdict_phrase(tried.judgement)}"
         return replace(
             self._runner_up(tried),
             value=f"{n_slots} of {format_context(self.at.context_tokens)} each",

@@ -31,7 +31,7 @@ from llmfit.advisor.recommend.quality import QualityFacts, reduced
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import default_context, may_quantise_cache
 from llmfit.advisor.recommend.warnings import without_refused
-from llmfit.advisor.units import pad
+from llmfit.advisor.units import format_context, format_gib, pad
 
 if TYPE_CHECKING:
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
@@ -135,7 +135,7 @@ class _Search:
         return found
 
     def _cannot_win(self, file_type: str, found: Sequence[Tried]) -> bool:
-        """For quality: whether two better ones have all that comes before the loss: a winner and its runner-up."""
+        """For quality: whether two that lose less have all that counts before: a winner and its runner-up."""
         loss = self.trials.facts.file_type_loss(file_type)
         if self.goal != QUALITY or loss is None:
             return False
@@ -231,14 +231,12 @@ class _Search:
 
 
 def _nothing_fits_text(nearest: Judgement, several_types: bool) -> str:
-    from llmfit.advisor.units import format_context, format_gib
-
     tokens = format_context(nearest.settings.context_tokens)
-    which = f"Not even {nearest.model.quantization}" if several_types else nearest.model.quantization
-    negation = "" if several_types else " not"
+    which = nearest.model.quantization
+    text = f"Not even {which} fits" if several_types else f"{which} does not fit"
     return (
-        f"{which} does{negation} fit: with a context of {tokens} and its cache in "
-        f"{nearest.settings.cache_type_k} {format_gib(nearest.shortfall_bytes)} are missing."
+        f"{text}: with a context of {tokens} and its cache in {nearest.settings.cache_type_k} it lacks "
+        f"{format_gib(nearest.shortfall_bytes)}."
     )
 
 
