@@ -162,6 +162,8 @@ def _prefill(_: Question, one: Tried, other: Tried, name: str, other_name: str) 
     if one.decode_tok_s is None or other.decode_tok_s is None:
         return f"{text}."
     decode, its_decode = pair_text(one.decode_tok_s, other.decode_tok_s)
+    if decode == its_decode:
+        return f"{text}; decode stays at {decode} tok/s."
     return f"{text}; decode is {decode} and {its_decode} tok/s."
 
 
