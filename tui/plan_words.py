@@ -15,8 +15,8 @@ def assumptions(plan: Plan) -> Iterator[str]:
     """Everything that was taken as given, a sentence or two each."""
     question, shown = plan.question, (*plan.options, *plan.nearest)
     yield (
-        "Prices are makers' list prices from the date beside them, for a new one, without tax. What shops ask "
-        "differs: RAM has been scarce since late 2025, and cards with an old date are mostly sold used."
+        "Prices are makers' list prices from the date beside them, for a new one, without tax. What shops "
+        "ask differs: RAM has been scarce since late 2025, and cards with an old date are mostly sold used."
     )
     around = "is not in the price of cards"
     if question.costs.host_usd is not None:

@@ -1,4 +1,4 @@
-"""``llmfit plan``: which hardware runs a model at a speed, cheapest first; --upgrade: what to add to this one."""
+"""``llmfit plan``: which hardware runs a model at a speed, cheapest first; --upgrade: what to add here."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ NOTABLY_CHEAPER = 0.95
 _COUNTED = re.compile(r"\s*(?:(\d{1,2})\s*[xX×*]\s*)?(.+)", re.DOTALL)
 
 Values = Mapping[str, object]
+_Change = tuple[str, tuple[tuple[str, object], ...], Question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +146,9 @@ def cheaper_ways(asked: Asked, plan: Plan) -> tuple[Cheaper, ...]:
     return tuple(found)
 
 
-def _changes(asked: Asked) -> list[tuple[str, tuple[tuple[str, object], ...], Question]]:
-    question, changes = asked.question, []
+def _changes(asked: Asked) -> list[_Change]:
+    question = asked.question
+    changes: list[_Change] = []
     name = _smaller_file_type(question.model)
     if asked.choice.build is not None and name is not None:
         try:

@@ -9,7 +9,7 @@ from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.hardware.offers import Price
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.plan.upgrade import Gain, Upgrade, decode_tok_s
-from llmfit.advisor.recommend.plan.values import Candidate, Cheaper, Option, Plan, Question
+from llmfit.advisor.recommend.plan.values import CARDS_AND_RAM, Candidate, Cheaper, Option, Plan, Question
 from llmfit.tui.cli.documents import (
     Document,
     memory_document,
@@ -65,7 +65,7 @@ def _option(option: Option) -> Document:
     return {
         "name": candidate.name,
         "kind": candidate.kind,
-        "host": None if candidate.host is None else candidate.host.id,
+        "host": candidate.host.id if candidate.host and candidate.kind == CARDS_AND_RAM else None,
         "gpus": [_gpu(gpu) for gpu in judgement.machine.gpus],
         "ram_bytes": judgement.machine.memory.total_bytes,
         "ram_bandwidth_bytes_per_s": judgement.machine.memory.bandwidth_bytes_per_s,

@@ -59,9 +59,9 @@ def _introduction(plan: Plan, target_is_given: bool) -> Iterator[str]:
         wanted += ". Nothing here reaches that; this comes nearest"
     yield from _wrapped(f"{wanted}.")
     yield from _wrapped(
-        "In the tables: RAM in GiB; USD, and the month of that list price; tokens generated a second with "
-        f"{_depth(question.request.depth_tokens)}, in brackets where four of five machines should lie; prompt "
-        "tokens read a second; rated watts."
+        "In the tables: RAM in GiB; USD, and the month of that list price; tokens generated a second "
+        f"with {_depth(question.request.depth_tokens)}, in brackets where four of five machines should "
+        "lie; prompt tokens read a second; rated watts."
     )
 
 
@@ -134,9 +134,7 @@ def _row(option: Option, notes: _Notes) -> list[str]:
     prefill = option.prefill_tok_s
     return [
         printable(candidate.name, MAX_NAME_CHARACTERS),
-        ""
-        if candidate.kind != CARDS_AND_RAM
-        else f"{(candidate.ram.size_bytes if candidate.ram else 0) // GIB}",
+        _ram(candidate),
         "?" if price is None else f"{price:,.0f}",
         candidate.price.date[:7] if candidate.price else "",
         "?" if speed is None else speed_text(speed.decode_tok_s),
@@ -144,6 +142,12 @@ def _row(option: Option, notes: _Notes) -> list[str]:
         _watts(option),
         " ".join(sorted(notes.mark(text) for text in _remarks(option))),
     ]
+
+
+def _ram(candidate: Candidate) -> str:
+    if candidate.kind != CARDS_AND_RAM or candidate.ram is None:
+        return ""
+    return str(candidate.ram.size_bytes // GIB)
 
 
 def _watts(option: Option) -> str:

@@ -78,7 +78,7 @@ def _gains(upgrade: Upgrade, limit: int) -> Iterator[str]:
 
 
 def gain_sentence(gain: Gain) -> str:
-    """``Add a second RTX 3090: from 2.1 (partly in RAM) to 17 tok/s on the GPU; +350 W; USD 1,499 (2020-09).``"""
+    """``Add a second RTX 3090: from 2.1 (partly in RAM) to 17 tok/s on the GPU; +350 W; USD 1,499 (…).``"""
     change, before = gain.change, decode_tok_s(gain.before)
     parts = [f"{_speeds(gain, before)}"]
     if change.watts_more is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.model.tensor_names import LOOKED_UP, ROUTED_EXPERTS, decode_share
+from llmfit.advisor.model.tensor_names import ROUTED_EXPERTS, decode_share
 from llmfit.advisor.recommend.plan.values import BOX, CARDS, Candidate
 
 ROUGH_GPU_SHARE = 0.8
@@ -33,10 +33,8 @@ class ModelBytes:
         read = expert_read = 0.0
         for tensor in model.tensors:
             used, of = decode_share(tensor, model.shape)
-            if not used and not LOOKED_UP.match(tensor.name):
-                continue  # MTP blocks are not loaded unless asked for
-            if LOOKED_UP.match(tensor.name) and not used:
-                continue  # stays in RAM anyway
+            if not used:  # tables that rows are looked up in stay in RAM, MTP blocks are not loaded
+                continue
             weights += tensor.n_bytes
             read += tensor.n_bytes * used / of
             if used < of and ROUTED_EXPERTS.search(tensor.name):

@@ -222,9 +222,7 @@ class _Search:
         rough = rough_tok_s(candidate, self.size) * share
         if rough < self.question.target_tok_s:
             return False
-        if candidate.kind == CARDS_AND_RAM and any(
-            self._promises_no_more(candidate, one) for one in self.in_vain
-        ):
+        if any(self._promises_no_more(candidate, one) for one in self.in_vain):
             return False
         flops = _flops(candidate)
         return not any(
@@ -236,6 +234,8 @@ class _Search:
 
     def _promises_no_more(self, candidate: Candidate, other: Candidate) -> bool:
         """Than one of the same maker that was cheaper and judged in vain."""
+        if candidate.kind != CARDS_AND_RAM:
+            return False
         rough, others = rough_tok_s(candidate, self.size), rough_tok_s(other, self.size)
         same_maker = _vendor(candidate) == _vendor(other) and other.n_cards <= candidate.n_cards
         return same_maker and rough <= others * SAME_ROUGHLY

@@ -1,7 +1,7 @@
 """What to add to a computer, or put in its place, so that it runs a model at a speed: with each gain.
 
-Added cards work beside the old ones: llama.cpp splits by layers, and ``judge`` judges mixed machines. Cards of
-another maker are not proposed: one llama.cpp build for both is the exception.
+Added cards work beside the old ones: llama.cpp splits by layers, and ``judge`` judges mixed machines. Cards
+of another maker are not proposed: one llama.cpp build for both is the exception.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPARE_SHARE = 0.93
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A machine after something was bought. ``price_usd`` is of what is bought; old parts are worth nothing."""
+    """A machine after something was bought; ``price_usd`` is of that, and old parts are worth nothing."""
 
     kind: str
     text: str
@@ -65,7 +65,7 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """``gains`` reach the target, the cheapest first; ``nearest`` where none does: the most that is gained."""
+    """``gains`` reach the target, the cheapest first; ``nearest``, where none does, gain the most."""
 
     now: Judgement
     is_enough: bool
@@ -154,10 +154,15 @@ def _with_cards(question: Question, machine: Machine, card: CardOffer, count: in
         card=card,
         n_added=count,
         ram_bytes=None,
-        machine=replace(machine, gpus=numbered, simulated=True, described_by=machine.described_by or "plan"),
+        machine=_changed(replace(machine, gpus=numbered)),
         price_usd=None if card.price is None else float(card.price.usd * count),
         watts_more=_watts_more(machine.gpus if not keep else (), card, count),
     )
+
+
+def _changed(machine: Machine) -> Machine:
+    """Nobody looked at a computer like this: what was measured on the old one does not hold."""
+    return replace(machine, simulated=True, described_by=machine.described_by or "--upgrade")
 
 
 def _kind(machine: Machine, card: CardOffer) -> str:
@@ -198,9 +203,7 @@ def _with_more_ram(machine: Machine, costs: HostCosts) -> Iterator[Change]:
             card=None,
             n_added=0,
             ram_bytes=size_bytes,
-            machine=replace(
-                machine, memory=memory, simulated=True, described_by=machine.described_by or "plan"
-            ),
+            machine=_changed(replace(machine, memory=memory)),
             price_usd=size_bytes / GIB * costs.ram_usd_per_gb,
             watts_more=None,
         )

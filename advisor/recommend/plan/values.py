@@ -18,6 +18,7 @@ CARDS_AND_RAM = "cards_and_ram"
 BOX = "whole_machine"
 CARDS_ONLY = "cards only"
 CARDS_AND_MORE_RAM = "cards and RAM"
+RAM_ONLY = "RAM only"
 WHOLE_MACHINE = "whole machine"
 RAM_USD_PER_GB = 14.0
 """The middle of 12 to 16 USD a GB, Framework's own prices of DDR5 modules in February 2026
@@ -112,6 +113,8 @@ class Candidate:
     def price_of(self) -> str:
         if self.box is not None or self.costs.host_usd is not None:
             return WHOLE_MACHINE
+        if self.card is None:
+            return RAM_ONLY
         return CARDS_AND_MORE_RAM if self.ram_usd else CARDS_ONLY
 
     @property
@@ -174,10 +177,10 @@ class Cheaper:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``options`` reach the target, group by group, the cheapest first, those without a price last.
+    """``options`` reach the target, the cheapest first, those without a price last.
 
-    Where ``options`` is empty, ``nearest`` are what comes closest; else they are the fastest cheaper ones that
-    miss the target.
+    Where ``options`` is empty, ``nearest`` are what comes closest; else they are the fastest cheaper ones
+    that miss the target.
     """
 
     question: Question
