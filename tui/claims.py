@@ -12,7 +12,12 @@ from llmfit.advisor.hardware.machine import GpuFacts, Machine
 from llmfit.advisor.model.quantization import DEFAULT_FILE_TYPE
 from llmfit.advisor.recommend.claims.checking import check_claim
 from llmfit.advisor.recommend.claims.claim import CheckedClaim, Claim
-from llmfit.advisor.recommend.claims.formats import ClaimedFormat, as_nvfp4, claimed_format
+from llmfit.advisor.recommend.claims.formats import (
+    ClaimedFormat,
+    as_nvfp4,
+    claimed_cache_type,
+    claimed_format,
+)
 from llmfit.advisor.recommend.claims.linked import linked_boxes
 from llmfit.advisor.recommend.claims.sentences import (
     bandwidth_sentence,
@@ -34,9 +39,11 @@ _MACHINE_KEYS = ("gpu", "ram", "ram_bandwidth", "machine")
 _SEVERAL = re.compile(r"\s*(\d{1,2})\s*[xX×*]\s*(.+)", re.DOTALL)
 
 
-def check_values(values: Values) -> CheckedClaim:
-    """The claim that parsed options or a row of a file make, checked. Raises UsageError and what reading a
-    model raises."""
+def check_values(values: Values, advice: bool = True) -> CheckedClaim:
+    """The claim that parsed options or a row of a file make, checked; ``advice`` as in ``check_claim``.
+
+    Raises UsageError and what reading a model raises.
+    """
     claim = claim_from(values)
     ratio = _ratio(values, claim)
     if ratio is not None:
@@ -45,7 +52,7 @@ def check_values(values: Values) -> CheckedClaim:
     subject = _subject(values) if named else None
     if subject is None:
         _refuse_without_model(claim)
-    return check_claim(claim, subject, None if ratio is None else ratio[:2])
+    return check_claim(claim, subject, None if ratio is None else ratio[:2], advice)
 
 
 def claim_from(values: Values) -> Claim:
@@ -77,7 +84,7 @@ def claim_from(values: Values) -> Claim:
 
 
 def _subject(values: Values) -> Subject:
-    request = with_projector(request_from(values))
+    request = with_projector(request_from({**values, **_cache_types(values)}))
     machine, n_boxes = _machine(values)
     model, variants, notes = _model(values, machine, request)
     unified = machine is not None and any(gpu.unified_memory for gpu in machine.gpus)
@@ -92,6 +99,12 @@ def _subject(values: Values) -> Subject:
         published_bytes=_published_sizes(model),
         notes=notes,
     )
+
+
+def _cache_types(values: Values) -> dict[str, object]:
+    """The cache types as llama.cpp calls them."""
+    named = {key: values.get(key) for key in ("cache_type_k", "cache_type_v")}
+    return {key: claimed_cache_type(name) for key, name in named.items() if isinstance(name, str)}
 
 
 def _machine(values: Values) -> tuple[Machine | None, int]:

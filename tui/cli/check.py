@@ -16,7 +16,7 @@ from llmfit.tui.cli.documents import Document, estimate_document
 from llmfit.tui.cli.estimate import KNOWN_KEYS
 
 SCHEMA = "llmfit.check/1"
-_SETTINGS = sorted(KNOWN_KEYS - {"explain", "model", "spec", "machine"})
+_SETTINGS = sorted(KNOWN_KEYS - {"explain", "goal", "model", "spec", "machine"})
 _CLAIMS = (
     "claim_vram",
     "claim_weights",
@@ -25,7 +25,7 @@ _CLAIMS = (
     "claim_usd_per_million",
     "claim_bandwidth_ratio",
 )
-Outcome = tuple[object, CheckedClaim | LlmfitError]
+_OTHERS = ("claim_does_not_fit", "than", "watts", "usd_per_kwh")
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -46,13 +46,14 @@ def _run_file(values: Mapping[str, object], as_json: bool) -> int:
     """Every claim of a file; a bad row is an entry with its error, not the end."""
     from llmfit.tui.cli.claim_rows import read_claims
 
-    given = [name for name in (*_CLAIMS, "model", "spec", "gpu", "machine") if values.get(name) is not None]
+    names = (*_CLAIMS, *_OTHERS, *sorted(KNOWN_KEYS - {"explain"}))
+    given = [name for name in names if values.get(name) not in (None, False)]
     if given:
         option = given[0].replace("_", "-")
         what = "MODEL" if option == "model" else f"--{option}"
         raise UsageError(what, "contradicts --claims", "The rows of the file say it.")
     rows = read_claims(Path(str(values["claims"])))
-    answers = [(row, row.error or _answer(row.values)) for row in rows]
+    answers = [(row, row.error or _answer(row.values, advice=as_json)) for row in rows]
     if as_json:
         entries = [
             {"id": row.name, "stated": row.stated, **_entry(answer, row.values)} for row, answer in answers
@@ -66,9 +67,9 @@ def _run_file(values: Mapping[str, object], as_json: bool) -> int:
     return 0
 
 
-def _answer(values: Mapping[str, object]) -> CheckedClaim | LlmfitError:
+def _answer(values: Mapping[str, object], advice: bool) -> CheckedClaim | LlmfitError:
     try:
-        return check_values(values)
+        return check_values(values, advice)
     except LlmfitError as error:
         return error
     except OSError as error:

@@ -34,7 +34,7 @@ _NUMBERS = {
 """Key of a row → name of the option that says the same."""
 _TEXTS = ("id", "source", "claim", "verdict", "why", "than", "cache_type")
 _OWN_KEYS = frozenset((*_NUMBERS, *_TEXTS, "ram_gb", "negated"))
-ROW_KEYS = _OWN_KEYS | (KNOWN_KEYS - {"explain", "depth", "prompt"}) | {"depth"}
+ROW_KEYS = _OWN_KEYS | (KNOWN_KEYS - {"explain", "goal", "depth", "prompt"}) | {"depth"}
 _FILE_KEYS = frozenset(("spec", "claims", "note"))
 Values = dict[str, object]
 

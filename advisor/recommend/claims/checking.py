@@ -33,9 +33,14 @@ from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
 
 
 def check_claim(
-    claim: Claim, subject: Subject | None = None, cards: tuple[GpuFacts, GpuFacts] | None = None
+    claim: Claim,
+    subject: Subject | None = None,
+    cards: tuple[GpuFacts, GpuFacts] | None = None,
+    advice: bool = True,
 ) -> CheckedClaim:
     """Every part of ``claim`` with its verdict. ``cards`` are the two of a claim about their bandwidth.
+
+    ``advice``: also what would help and what is true instead, which takes most of the time.
 
     Raises UsageError where nothing is claimed, and for settings that llama.cpp would refuse.
     """
@@ -51,17 +56,15 @@ def check_claim(
         hint = "Name a machine (--gpu), or a figure (--claim-vram, --claim-tps, ...)."
         raise UsageError("check", "nothing is claimed", hint)
     verdict = together(reasons)
-    instead = () if evidence is None else tuple(_instead(claim, evidence, verdict, reasons))
-    judged = None if evidence is None else _judged(evidence, verdict)
-    if subject is None:
+    if subject is None or evidence is None:
         return CheckedClaim(claim, verdict, tuple(reasons))
     return CheckedClaim(
         claim,
         verdict,
         tuple(reasons),
         subject.notes,
-        instead,
-        judged,
+        tuple(_instead(claim, evidence, verdict)) if advice else (),
+        _judged(evidence, verdict, advice),
         subject.model.id,
         subject.model.quantization,
         None if subject.machine is None else machine_text(subject.machine),
@@ -97,20 +100,22 @@ def _cost(claim: Claim, evidence: Evidence | None) -> Reason:
     return cost_reason(claim, expected, watts or None)
 
 
-def _judged(evidence: Evidence, verdict: str) -> Judgement | None:
+def _judged(evidence: Evidence, verdict: str, advice: bool) -> Judgement | None:
     """What the estimate of the answer shows. Linked boxes have no command line that starts them."""
     subject = evidence.subject
     if subject.machine is None:
         return None
     try:
         on_gpus = evidence.on_gpus
-        shown = on_gpus if on_gpus is not None and verdict != NEEDS_OFFLOAD else evidence.anywhere
+        helped = advice and verdict not in (SUPPORTED, UNKNOWN)
+        elsewhere = evidence.advised if helped else evidence.anywhere
+        shown = on_gpus if on_gpus is not None and verdict != NEEDS_OFFLOAD else elsewhere
     except NotModelledError:
         return None
     return replace(shown, argv=None) if subject.n_boxes > 1 else shown
 
 
-def _instead(claim: Claim, evidence: Evidence, verdict: str, reasons: list[Reason]) -> Iterator[str]:
+def _instead(claim: Claim, evidence: Evidence, verdict: str) -> Iterator[str]:
     """What is true in place of a claim that is not, or under which condition it is."""
     if verdict in (SUPPORTED, UNKNOWN):
         return
@@ -152,7 +157,7 @@ def _where_it_runs(evidence: Evidence, verdict: str) -> Iterator[str]:
         if len(machine.gpus) < count <= MAX_GPUS and not machine.gpus[0].unified_memory:
             yield f"About {count} such cards would hold it."
     if evidence.subject.n_boxes == 1:
-        judged = evidence.anywhere
+        judged = evidence.advised
         for remedy in judged.remedies[:3]:
             if remedy.verdict == FITS_GPU or not judged.fits:
                 yield f"{remedy.text[0].upper()}{remedy.text[1:]}."

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.model.quantization import TENSOR_TYPES, file_type, tensor_bytes
+from llmfit.advisor.model.quantization import FILE_TYPES, TENSOR_TYPES, file_type, tensor_bytes
 from llmfit.advisor.model.tensor_names import ROUTED_EXPERTS, block_of
 from llmfit.advisor.model.tensors import Tensor
 
@@ -26,45 +26,55 @@ class ClaimedFormat:
     is_nvfp4: bool = False
 
 
-_NEAREST: Mapping[str, tuple[str, float, str]] = MappingProxyType(
+_NEAREST: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "INT8": ("Q8_0", 8.0, "8-bit integers with a scale a row"),
-        "W8A8": ("Q8_0", 8.0, "8-bit integers with a scale a row"),
-        "W8A16": ("Q8_0", 8.0, "8-bit integers with a scale a row"),
-        "8BIT": ("Q8_0", 8.0, "8 bits"),
-        "Q8": ("Q8_0", 8.0, "8 bits"),
-        "FP8": ("Q8_0", 8.0, "8-bit floats"),
-        "INT4": ("Q4_0", 4.0, "4-bit integers and their scales"),
-        "W4A16": ("Q4_0", 4.0, "4-bit integers and their scales"),
-        "AWQ": ("Q4_0", 4.0, "4-bit integers and their scales"),
-        "GPTQ": ("Q4_0", 4.0, "4-bit integers and their scales"),
-        "NF4": ("Q4_0", 4.0, "4-bit floats and their scales"),
-        "FP4": ("Q4_0", 4.0, "4-bit floats and their scales"),
-        "FP16": ("F16", 16.0, ""),
-        "HALF": ("F16", 16.0, ""),
-        "BFLOAT16": ("BF16", 16.0, ""),
-        "FP32": ("F32", 32.0, ""),
-        "6BIT": ("Q6_K", 6.0, "6 bits"),
-        "Q6": ("Q6_K", 6.0, "6 bits"),
-        "5BIT": ("Q5_K_M", 5.0, "5 bits"),
-        "Q5": ("Q5_K_M", 5.0, "5 bits"),
-        "4BIT": ("Q4_K_M", 4.0, "4 bits"),
-        "Q4": ("Q4_K_M", 4.0, "4 bits"),
-        "3BIT": ("Q3_K_M", 3.0, "3 bits"),
-        "Q3": ("Q3_K_M", 3.0, "3 bits"),
-        "2BIT": ("Q2_K", 2.0, "2 bits"),
-        "Q2": ("Q2_K", 2.0, "2 bits"),
+        "INT8": ("Q8_0", "8-bit integers with a scale a row"),
+        "W8A8": ("Q8_0", "8-bit integers with a scale a row"),
+        "W8A16": ("Q8_0", "8-bit integers with a scale a row"),
+        "8BIT": ("Q8_0", "8 bits"),
+        "Q8": ("Q8_0", "8 bits"),
+        "FP8": ("Q8_0", "8-bit floats"),
+        "INT4": ("Q4_0", "4-bit integers and their scales"),
+        "W4A16": ("Q4_0", "4-bit integers and their scales"),
+        "AWQ": ("Q4_0", "4-bit integers and their scales"),
+        "GPTQ": ("Q4_0", "4-bit integers and their scales"),
+        "NF4": ("Q4_0", "4-bit floats and their scales"),
+        "FP4": ("Q4_0", "4-bit floats and their scales"),
+        "FP16": ("F16", ""),
+        "HALF": ("F16", ""),
+        "BFLOAT16": ("BF16", ""),
+        "FP32": ("F32", ""),
+        "6BIT": ("Q6_K", "6 bits"),
+        "Q6": ("Q6_K", "6 bits"),
+        "5BIT": ("Q5_K_M", "5 bits"),
+        "Q5": ("Q5_K_M", "5 bits"),
+        "4BIT": ("Q4_K_M", "4 bits"),
+        "Q4": ("Q4_K_M", "4 bits"),
+        "3BIT": ("Q3_K_M", "3 bits"),
+        "Q3": ("Q3_K_M", "3 bits"),
+        "2BIT": ("Q2_K", "2 bits"),
+        "Q2": ("Q2_K", "2 bits"),
+        "158BIT": ("IQ1_S", "three values"),
+        "1BIT": ("IQ1_S", "1 bit"),
+        "Q1": ("IQ1_S", "1 bit"),
     }
 )
-"""Name without signs → (file type of llama.cpp, nominal bits a weight, what it holds). Of a mere number of
+"""Name without signs → (file type of llama.cpp, what it holds). Of a mere number of
 bits the usual file is meant."""
-_OWN_MIX = re.compile(r"^(?:UD|QAT|APEX|DWQ)[-_]|[-_]XL$", re.IGNORECASE)
-_XL = re.compile(r"[-_]XL$", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:UD|QAT|APEX|DWQ)[-_]", re.IGNORECASE)
+_LARGER = re.compile(r"[-_]X?L$", re.IGNORECASE)
+_BITS_PER_WEIGHT = re.compile(
+    r"(?<![\d.])(\d{1,2}(?:\.\d{1,3})?)\s*(?:bpw|bits? per weight)\b", re.IGNORECASE
+)
+_CACHE_TYPES: Mapping[str, str] = MappingProxyType(
+    {"FP16": "f16", "FP32": "f32", "INT8": "q8_0", "FP8": "q8_0", "8BIT": "q8_0", "Q8": "q8_0"}
+    | {"INT4": "q4_0", "4BIT": "q4_0", "Q4": "q4_0", "NVFP4": "q4_0"}
+)
 
 
 def claimed_format(name: str) -> ClaimedFormat:
     """What to build for a file type as somebody wrote it. Raises UsageError for a name that says nothing."""
-    key = re.sub(r"[^A-Z0-9]", "", name.upper())
+    key = re.sub(r"[^A-Z0-9]", "", name.upper()).removeprefix("MLX").removeprefix("GGUF")
     if key == NVFP4:
         bits = TENSOR_TYPES[NVFP4].bits_per_weight
         note = f"NVFP4: {bits} bits for the experts (of a dense model: for its layers), 16 for the rest."
@@ -74,7 +84,11 @@ def claimed_format(name: str) -> ClaimedFormat:
     except UsageError:
         if key in _NEAREST:
             return _nearest(name, *_NEAREST[key])
-        if not _OWN_MIX.search(name.strip()):
+        stated = _BITS_PER_WEIGHT.search(name)
+        if stated is not None:
+            bits = float(stated[1])
+            return _nearest(name, _with_bits(bits), f"{bits:g} bits stated")
+        if not (_PREFIX.search(name.strip()) or _LARGER.search(name.strip())):
             raise
     plain = _own_mix(name.strip())
     return ClaimedFormat(plain, f"{name.strip()[:40]} is a publisher's own mix, judged as {plain}.")
@@ -109,19 +123,30 @@ def _nvfp4_tensor(tensor: Tensor, is_moe: bool) -> Tensor:
     return replace(tensor, type_name=NVFP4, n_bytes=n_bytes)
 
 
-def _nearest(name: str, quant: str, bits: float, what: str) -> ClaimedFormat:
+def _nearest(name: str, quant: str, what: str) -> ClaimedFormat:
     own_bits = TENSOR_TYPES[file_type(quant).base_type].bits_per_weight
     if not what:
         return ClaimedFormat(quant)
-    note = f"{name.strip()[:40]} ({what}, {bits:g} bits a weight) is judged as {quant} ({own_bits:.2f} bits)."
+    note = f"{name.strip()[:40]} ({what}) is judged as {quant}, {own_bits:.2f} bits a weight at its base."
     return ClaimedFormat(quant, note)
+
+
+def _with_bits(bits: float) -> str:
+    """The file type whose base is nearest; of equals the one that more people take."""
+    usual = ("Q4_K_M", "Q5_K_M", "Q3_K_M", "Q2_K", "BF16")
+    names = (*usual, *(name for name in FILE_TYPES if name not in usual))
+    return min(names, key=lambda name: abs(TENSOR_TYPES[FILE_TYPES[name].base_type].bits_per_weight - bits))
+
+
+def claimed_cache_type(name: str) -> str:
+    """``int8`` → ``q8_0``, ``fp16`` → ``f16``; anything else as it is."""
+    return _CACHE_TYPES.get(re.sub(r"[^A-Z0-9]", "", name.upper()), name)
 
 
 def _own_mix(name: str) -> str:
     """``UD-Q4_K_XL`` → ``Q4_K_M``. Raises UsageError where nothing known is left of the name."""
-    plain = re.sub(r"^(?:UD|QAT|APEX|DWQ)[-_]", "", name, flags=re.IGNORECASE)
-    if not _XL.search(plain):
+    plain = _PREFIX.sub("", name)
+    try:
         return file_type(plain).name
-    base = _XL.sub("", plain)
-    larger = f"{base}_L" if base.upper() == "Q3_K" else base
-    return file_type(larger).name
+    except UsageError:
+        return file_type(_LARGER.sub("", plain)).name

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import Cpu, Gpu, Machine, Memory
 from llmfit.advisor.memory.margin import GPU_FLOOR_BYTES
 from llmfit.advisor.memory.overhead import driver_overhead
+from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.judgement import Judgement
-from llmfit.advisor.recommend.ladders import CONTEXT_LADDER
+from llmfit.advisor.recommend.ladders import CONTEXT_LADDER, SAVING_CACHE_TYPE
+from llmfit.advisor.recommend.remedies import find_remedies
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import Variants, default_context, judge, judge_on_gpus
+from llmfit.advisor.recommend.warnings import without_refused
 from llmfit.advisor.units import GIB
 
 NVIDIA_RESERVE_SHARE = 0.02
@@ -89,17 +93,29 @@ class Evidence:
         )
         if self.is_negated:
             return judge_on_gpus(subject.model, _with_reserve(machine), _plain(request, subject.model))
-        tries = (machine, _without_doubt(machine), _with_raised_share(machine))
-        found = (judge_on_gpus(subject.model, one, request) for one in dict.fromkeys(tries))
-        return next((judged for judged in found if judged is not None), None)
+        machines = dict.fromkeys((machine, _without_doubt(machine), _with_raised_share(machine)))
+        tries = ((one, asked) for asked in _requests(request) for one in machines)
+        found = (_judged(subject.model, one, asked) for one, asked in tries)
+        judged = next((judged for judged in found if judged is not None), None)
+        if judged is None or any(gpu.unified_memory for gpu in machine.gpus):
+            return judged
+        return _as_it_is(judged, machine)
 
     @cached_property
     def anywhere(self) -> Judgement:
-        """As ``judge`` places it on the claim's machine, weights in RAM if need be, with remedies."""
+        """As ``judge`` places it on the claim's machine, weights in RAM if need be."""
         subject = self.subject
         if subject.machine is None:
             raise ValueError("the claim names no machine")
-        return judge(subject.model, subject.machine, subject.request, variants=subject.variants)
+        return judge(subject.model, subject.machine, subject.request, remedies=False)
+
+    @cached_property
+    def advised(self) -> Judgement:
+        """``anywhere`` with what would help, which takes many times as long."""
+        judged, subject = self.anywhere, self.subject
+        request, _ = without_refused(subject.model, subject.request)
+        weights = weight_table(subject.model.shape, subject.model.tensors, load_mtp=request.loads_mtp)
+        return replace(judged, remedies=find_remedies(judged, weights, request, subject.variants))
 
     @property
     def needs_raised_share(self) -> bool:
@@ -146,6 +162,34 @@ class Evidence:
             context_tokens=context_tokens,
         )
         return judge(self.subject.model, endless, _plain(request, self.subject.model), remedies=False)
+
+
+def _requests(request: Request) -> tuple[Request, ...]:
+    """The claim's own, then with the smaller cache type that the advisor takes unasked of few models."""
+    is_open = request.cache_type_k is None and request.cache_type_v is None
+    if not is_open or request.flash_attn is False:
+        return (request,)
+    return request, replace(request, cache_type_k=SAVING_CACHE_TYPE)
+
+
+def _judged(model: Model, machine: Machine, request: Request) -> Judgement | None:
+    """``judge_on_gpus``; None, too, where llama.cpp has no such cache for this model."""
+    try:
+        return judge_on_gpus(model, machine, request)
+    except UsageError:
+        if request.cache_type_k != SAVING_CACHE_TYPE:
+            raise
+        return None
+
+
+def _as_it_is(judged: Judgement, machine: Machine) -> Judgement:
+    """A judgement that spent the doubt, with the free memory that there is."""
+    free = {gpu.index: gpu.vram_free_bytes for gpu in machine.gpus}
+    devices = tuple(
+        device if device.gpu_index is None else replace(device, free_bytes=free[device.gpu_index])
+        for device in judged.memory.devices
+    )
+    return replace(judged, machine=machine, memory=replace(judged.memory, devices=devices))
 
 
 def _plain(request: Request, model: Model) -> Request:
