@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.fitting import FITS_CPU, FITS_GPU, FITS_OFFLOAD
@@ -150,7 +150,7 @@ def _where_text(judgement: Judgement) -> str:
     free = ""
     if known and len(known) == len(memory.gpus):
         taken = " + ".join(f"{gpu.total_bytes / GIB:.1f}" for gpu in known)
-        room = " + ".join(f"{(gpu.free_bytes or 0) / GIB:.1f}" for gpu in known)
+        room = _room_of_cards([f"{(gpu.free_bytes or 0) / GIB:.1f}" for gpu in known])
         what = "memory for the GPU" if any(gpu.unified_memory for gpu in machine.gpus) else "VRAM"
         free = f" and takes {taken} of {room} GiB of free {what}"
     if judgement.verdict == FITS_GPU:
@@ -159,10 +159,17 @@ def _where_text(judgement: Judgement) -> str:
     return f"runs with {format_gib(memory.host.weights_bytes)} of its weights in system RAM{free}"
 
 
+def _room_of_cards(sizes: Sequence[str]) -> str:
+    """``24.0``, ``4x 24.0``, ``24.0 + 9.0``."""
+    alike = len(sizes) > 1 and len(set(sizes)) == 1
+    return f"{len(sizes)}x {sizes[0]}" if alike else " + ".join(sizes)
+
+
 def _speed_text(article: Article, judgement: Judgement) -> Iterator[str]:
     speed = judgement.speed
     if speed is None:
-        yield "How fast it is depends on a bandwidth that is not known (below)."
+        what = "the RAM's bandwidth" if article.ram_cases else "a bandwidth"
+        yield f"How fast it is depends on {what}, which is not known (see below)."
         return
     decode = f"It writes {speed_text(speed.decode_tok_s)} tok/s{depth_text(speed.depth_tokens)}"
     prompts = [row for row in article.prompts if row.prompt_tokens <= USUAL_PROMPT_TOKENS]
@@ -201,8 +208,8 @@ def _instead(article: Article) -> Iterator[str]:
         return
     quant = running.model.quantization
     larger = any(row.fits for row in _above(article, running))
-    what = "largest file type that runs with the GPU" if larger else "largest file type that runs"
-    yield f"{VERDICT_GLYPH[running.verdict]} {quant} is the {what}: it {_where_text(running)}."
+    what = "largest file type that runs with the GPU" if larger else "largest file type for this machine"
+    yield f"{VERDICT_GLYPH[running.verdict]} The {what} is {quant}: it {_where_text(running)}."
     yield from _speed_text(article, running)
     yield from _lost_text(article)
 

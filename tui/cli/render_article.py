@@ -113,6 +113,8 @@ def _help_lines(article: Article) -> Iterator[str]:
         quant = printable(asked.model.quantization)
         yield "  Machines that run it, with prices:"
         yield f"    llmfit plan {printable(name)} --quant {quant} --context {context}"
+        yield "  What this machine runs well:"
+        yield "    llmfit recommend"
 
 
 def _pitfall_lines(pitfalls: Iterable[Pitfall]) -> Iterator[str]:

@@ -26,13 +26,7 @@ def evidence_lines(article: Article, with_scores: bool) -> Iterator[str]:
     scores = article.scores
     if not scores:
         return
-    independent = sum(score.kind == "independent" for score in scores)
-    yield from _bullets(
-        [
-            f"{len(scores)} published scores are known: {independent} independent, "
-            f"{len(scores) - independent} by the vendor{'' if with_scores else '; --evidence lists them'}."
-        ]
-    )
+    yield from _bullets([_count_text(scores) + ("." if with_scores else "; --evidence lists them.")])
     if with_scores:
         yield from _all_scores(scores)
     else:
@@ -49,6 +43,15 @@ def _knowledge(article: Article) -> Iterator[str]:
     if known is not None:
         interval = "" if known.is_measured else f" ({known.low_share:.0%} to {known.high_share:.0%})"
         yield f"Knowledge without looking it up: {share_text(known)}{interval} of questions ({known.basis})."
+
+
+def _count_text(scores: Sequence[Score]) -> str:
+    independent = sum(score.kind == "independent" for score in scores)
+    by_vendor = len(scores) - independent
+    if not by_vendor or not independent:
+        kind = "independent" if independent else "by the vendor"
+        return f"{len(scores)} published scores are known, all of them {kind}"
+    return f"{len(scores)} published scores are known: {independent} independent, {by_vendor} by the vendor"
 
 
 def _raw_scores(scores: Sequence[Score]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,11 +86,13 @@ def _names(judgements: Sequence[Judgement]) -> list[str]:
     """What tells the columns apart: the model, the file type with it where one model stands there twice, a
     number where that is not enough either."""
     names = [judgement.model.id.split("/")[-1] for judgement in judgements]
-    if len(set(names)) < len(names):
-        names = [f"{name} {one.model.quantization}" for name, one in zip(names, judgements, strict=True)]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
-    return names
+    twice = Counter(names)
+    names = [
+        f"{name} {one.model.quantization}" if twice[name] > 1 else name
+        for name, one in zip(names, judgements, strict=True)
+    ]
+    twice = Counter(names)
+    return [f"{name} ({number})" if twice[name] > 1 else name for number, name in enumerate(names, 1)]
 
 
 def _contender(
@@ -154,15 +157,19 @@ def _speed_differences(contenders: Sequence[Contender]) -> Iterator[str]:
         yield f"How fast {_listed(unknown)} would write is not known: a bandwidth is missing."
     if len(known) < 2:
         return
-    fastest, quick = known[0]
-    for name, speed in known[1:]:
-        ratio = quick.expected / speed.expected
-        figures = f"{two_figures(quick.expected)} against {two_figures(speed.expected)} tok/s"
-        if ratio < CLEARLY_FASTER:
-            yield f"{fastest} and {name} write about as fast: {figures}."
-            continue
-        doubt = "" if quick.low > speed.high else "; their ranges overlap"
-        yield f"{fastest} writes {two_figures(ratio)} times as fast as {name}: {figures}{doubt}."
+    quick = known[0][1]
+    alike = [name for name, speed in known if quick.expected / speed.expected < CLEARLY_FASTER]
+    slower = [(name, speed) for name, speed in known if name not in alike]
+    figure = f"{two_figures(quick.expected)} tok/s"
+    if not slower:
+        yield f"{_listed(alike)} write about as fast: about {figure}."
+        return
+    times = (
+        f"{two_figures(quick.expected / speed.expected)} times as fast as {name} "
+        f"({two_figures(speed.expected)}{'' if quick.low > speed.high else ', their ranges overlap'})"
+        for name, speed in slower
+    )
+    yield f"{_listed(alike)} {'write' if len(alike) > 1 else 'writes'} {figure}, {_listed(list(times))}."
 
 
 def _listed(names: Sequence[str]) -> str:
