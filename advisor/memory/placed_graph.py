@@ -104,14 +104,19 @@ class PlacedGraph:
         device, cache = assignment.layer_device[layer], assignment.cache_device[layer]
         if not self.cpu:
             return bones.plain[layer], device, cache
-        experts = assignment.experts_on_host[layer] or layer < assignment.n_cpu_moe
-        if device >= 0 and not experts and not assignment.overrides and bones.all_on_gpu[layer]:
+        moves = layer < assignment.n_cpu_moe or assignment.overrides
+        tensors = bones.by_layer[layer]
+        places: tuple[int, ...] = ()
+        if device < 0 or moves or not bones.all_on_gpu[layer]:
+            places = tuple([self._backend(tensor) for tensor in tensors])
+        if device >= 0 and all(place == device for place in places):
             owner = layer
             if self.pipeline and layer >= self.shape.n_layer_kv:
                 owner = -1 - layer  # what it shares across GPUs is copied once a layer
             return bones.plain[layer], device, cache, min(owner, 0)
-        places = tuple([self._backend(tensor) for tensor in bones.by_layer[layer]])
-        return bones.typed[layer], device, cache, places
+        # What lies in RAM is staged on a card as it is; of what lies there no type matters.
+        staged = [t.type_name for t, place in zip(tensors, places, strict=True) if place == self.cpu]
+        return bones.plain[layer], device, cache, places, tuple(staged)
 
     def _outside(self, outside: tuple[PlacedTensor, ...]) -> Hashable:
         """The tensors of no block; their types only where they decide anything."""

@@ -53,18 +53,19 @@ class FreeList:
         """``take`` of bytes that grow, as offset and its growth."""
         size = -(-n_bytes // self.alignment) * self.alignment
         blocks = self.blocks
-        best = blocks[-1]
-        if len(blocks) > 1:
-            best_size, best_growth = _ENDLESS, growth
-            for block in blocks[:-1]:
-                room = block[1]
-                if block[3] != growth:
-                    self._hold(room - size, block[3] - growth)
-                if size <= room:
-                    if best_size != _ENDLESS and block[3] != best_growth:
-                        self._hold(best_size - room, best_growth - block[3])
-                    if room <= best_size:
-                        best, best_size, best_growth = block, room, block[3]
+        best = open_end = blocks[-1]
+        best_size = _ENDLESS
+        for block in blocks:
+            room = block[1]
+            if block is open_end:
+                break
+            if block[3] != growth:
+                self._hold(room - size, block[3] - growth)
+            if size <= room:
+                if best_size != _ENDLESS and block[3] != best[3]:
+                    self._hold(best_size - room, best[3] - block[3])
+                if room <= best_size:
+                    best, best_size = block, room
         offset, offset_growth = best[0], best[2]
         end, end_growth = offset + size, offset_growth + growth
         best[0] = end
@@ -87,20 +88,20 @@ class FreeList:
         size = -(-n_bytes // self.alignment) * self.alignment
         end, end_growth = offset + size, offset_growth + growth
         blocks = self.blocks
-        open_end = len(blocks) - 1
-        for at, block in enumerate(blocks):
-            if at < open_end:
-                gap = offset - block[0] - block[1]
-                if offset_growth != block[2] + block[3]:
-                    self._hold(gap, offset_growth - block[2] - block[3])
-                if gap == 0:
+        open_end = blocks[-1]
+        for block in blocks:
+            start, room, start_growth, room_growth = block
+            if block is not open_end:
+                if offset_growth != start_growth + room_growth:
+                    self._hold(offset - start - room, offset_growth - start_growth - room_growth)
+                if offset == start + room:
                     block[1] += size
                     block[3] += growth
-                    self._close(at)
+                    self._close(blocks.index(block))
                     return
-            if end_growth != block[2]:
-                self._hold(end - block[0], end_growth - block[2])
-            if end == block[0]:
+            if end_growth != start_growth:
+                self._hold(end - start, end_growth - start_growth)
+            if end == start:
                 block[0], block[2] = offset, offset_growth
                 block[1] += size
                 block[3] += growth

@@ -100,15 +100,13 @@ class GraphBuilder:
 
     def weight(self, name: str) -> Tensor | None:
         """The weight of that full name, or None where the model has none."""
-        if name not in self._weights:
+        try:
+            return self._weights[name]
+        except KeyError:
             spec = self._specs.get(name)
-            found = None
-            if spec is not None:
-                found = Tensor(spec.kind, dims(*spec.dims))
-                found.home = spec.backend
-                found.is_weight = True
-            self._weights[name] = found
-        return self._weights[name]
+        found = None if spec is None else _weight(spec.kind, spec.dims, spec.backend)
+        self._weights[name] = found
+        return found
 
     def weight_at(self, name: str, layer: int) -> Tensor | None:
         """The copy of a weight of no block on this layer's device (rope factors; TENSOR_DUPLICATED)."""
@@ -116,12 +114,7 @@ class GraphBuilder:
         key = f"{name}@{backend}"
         if key not in self._weights:
             spec = self._specs.get(name)
-            found = None
-            if spec is not None:
-                found = Tensor(spec.kind, dims(*spec.dims))
-                found.home = backend
-                found.is_weight = True
-            self._weights[key] = found
+            self._weights[key] = None if spec is None else _weight(spec.kind, spec.dims, backend)
         return self._weights[key]
 
     def need(self, name: str) -> Tensor:
@@ -183,3 +176,10 @@ class GraphBuilder:
 
     def is_window(self, layer: int) -> bool:
         return self.shape.kinds[layer] is LayerKind.SWA
+
+
+def _weight(kind: str, shape: tuple[int, ...], backend: int) -> Tensor:
+    found = Tensor(kind, dims(*shape))
+    found.home = backend
+    found.is_weight = True
+    return found

@@ -59,11 +59,14 @@ class Lifetimes:
         self._count_uses(nodes)
         for node, buffer in nodes:
             for parent in node.src:
-                if not parent.allocated:
+                if not parent.allocated and parent.home == NOWHERE and parent.view is None:
                     self._place(parent, buffer)
-            self._place(node, buffer)
+            if node.view is None:
+                self._place(node, buffer)
             for parent in node.src:
-                self._release(parent)
+                parent.children -= 1
+                if not parent.children and not parent.views:
+                    self._release(parent)
         return self.events
 
     def _count_uses(self, nodes: Sequence[tuple[Tensor, int]]) -> None:
@@ -111,13 +114,11 @@ class Lifetimes:
         if excess > 0:
             self.events.append((parent.buffer, parent.taken, kept, excess))
 
-    def _release(self, parent: Tensor) -> None:
-        parent.children -= 1
-        if parent.children or parent.views:
-            return
-        owner = parent
-        if parent.view is not None:
-            owner = parent.view
+    def _release(self, unused: Tensor) -> None:
+        """Gives back what nothing uses any more: the tensor's own memory, or that of the one it views."""
+        owner = unused
+        if unused.view is not None:
+            owner = unused.view
             owner.views -= 1
             if owner.views or owner.children:
                 return

@@ -81,12 +81,12 @@ def reshape(a: Tensor, *ne: int) -> Tensor:
 def view(a: Tensor, ne: tuple[int, ...], *strides: int) -> Tensor:
     """ggml_view_Nd; the strides are those of dimensions 1 and up, the missing ones follow from the last."""
     shape = dims(*ne)
-    nb = [a.nb[0], *strides]
-    while len(nb) < 4:
-        at = len(nb) - 1
-        step = nb[at] * shape[at]
-        nb.append(step if at else Tensor(a.kind, shape).nb[1])
-    return view_of("view", a, shape, (nb[0], nb[1], nb[2], nb[3]), (a,))
+    if not strides:
+        return view_of("view", a, shape, (a.nb[0], *Tensor(a.kind, shape).nb[1:]), (a,))
+    nb1 = strides[0]
+    nb2 = strides[1] if len(strides) > 1 else nb1 * shape[1]
+    nb3 = strides[2] if len(strides) > 2 else nb2 * shape[2]
+    return view_of("view", a, shape, (a.nb[0], nb1, nb2, nb3), (a,))
 
 
 def permute(a: Tensor, *axes: int) -> Tensor:

@@ -64,28 +64,29 @@ class Scheduler:
         return NOWHERE
 
     def _pinned(self, node: Tensor) -> int:
-        if node.root.home != NOWHERE:
+        owner = node.view or node
+        if owner.home != NOWHERE:
             return self._home_backend(node, node)
         if node.is_input:
             return self.cpu
         if node.op in ("rope", "flash_attn"):
             return NOWHERE
         for source in node.src:
-            if not source.is_weight:
-                continue
-            backend = self._home_backend(source, node)
-            if self.op_offload and backend == self.cpu and wants_offload(node):
-                for gpu in range(self.n_gpus):
-                    if supports_op(gpu, self.n_gpus, node):
-                        return gpu
-            return backend
+            if source.is_weight:
+                return self._backend_of_weight(source, node)
         return NOWHERE
 
+    def _backend_of_weight(self, weight: Tensor, node: Tensor) -> int:
+        """Where a weight lies, unless a GPU takes the work off the CPU's hands."""
+        backend = self._home_backend(weight, node)
+        if self.op_offload and backend == self.cpu and wants_offload(node):
+            for gpu in range(self.n_gpus):
+                if supports_op(gpu, self.n_gpus, node):
+                    return gpu
+        return backend
+
     def _assign_pinned(self, nodes: Sequence[Tensor], leafs: Sequence[Tensor]) -> None:
-        for tensor in leafs:
-            if tensor.backend == NOWHERE:
-                tensor.backend = self._pinned(tensor)
-        for tensor in nodes:
+        for tensor in (*leafs, *nodes):
             if tensor.backend == NOWHERE:
                 tensor.backend = self._pinned(tensor)
 
@@ -134,15 +135,20 @@ class Scheduler:
             if node.backend == NOWHERE:
                 node.backend = next(b for b in range(self.n_gpus + 1) if self._supports(b, node))
 
-    def _reaches(self, tensor: Tensor, backend: int) -> bool:
+    @staticmethod
+    def _reaches(tensor: Tensor, backend: int) -> bool:
         """``backend`` can read the buffer ``tensor`` lies in or will lie in."""
-        home = tensor.root.home
+        owner = tensor.view or tensor
+        home = owner.home
         if home == NOWHERE:
-            home = tensor.backend if tensor.backend != NOWHERE else tensor.root.backend
+            home = tensor.backend if tensor.backend != NOWHERE else owner.backend
         return home == backend
 
     def _split(self, nodes: Sequence[Tensor]) -> list[tuple[int, list[Tensor], list[Tensor]]]:
-        """Runs of one backend: its number, the tensors copied to it at the start, its nodes."""
+        """Runs of one backend: its number, the tensors copied to it at the start, its nodes.
+
+        A weight of another backend starts a new run, so that the copies of the earlier ones can go.
+        """
         first = next((node.backend for node in nodes if node.op not in VIEW_OPS), self.cpu)
         backend = first
         copied: list[Tensor] = []
@@ -150,10 +156,16 @@ class Scheduler:
         splits: list[tuple[int, list[Tensor], list[Tensor]]] = [(backend, copied, members)]
         for node in nodes:
             if node.op not in VIEW_OPS:
-                if node.backend != backend or (copied and self._stages_weight(node, backend)):
-                    backend, copied, members = node.backend, [], []
+                mine, staged, elsewhere = node.backend, False, False
+                for source in node.src:
+                    if source.backend != mine and not self._reaches(source, mine):
+                        elsewhere = True
+                        staged = staged or source.is_weight
+                if mine != backend or (staged and copied):
+                    backend, copied, members = mine, [], []
                     splits.append((backend, copied, members))
-                self._copy_sources(node, backend, copied)
+                if elsewhere:
+                    self._copy_sources(node, backend, copied)
             members.append(node)
         return splits
 
@@ -162,13 +174,6 @@ class Scheduler:
         for node in nodes:
             if node.op == "flash_attn" and node.backend != self.cpu:
                 node.scratch_bytes = flash_attn_scratch_bytes(node)
-
-    def _stages_weight(self, node: Tensor, backend: int) -> bool:
-        """A weight of another backend starts a new split, so that the earlier ones' copies can go."""
-        return any(
-            source.is_weight and source.backend != backend and not self._reaches(source, backend)
-            for source in node.src
-        )
 
     def _copy_sources(self, node: Tensor, backend: int, copied: list[Tensor]) -> None:
         for at, source in enumerate(node.src):

@@ -24,10 +24,9 @@ def number_of(structure: Hashable) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """``plain[il]`` numbers a layer's structure without the types of its weights, ``typed[il]`` with them."""
+    """``plain[il]`` numbers a layer's structure without the types of its weights."""
 
     plain: tuple[int, ...]
-    typed: tuple[int, ...]
     outside: tuple[PlacedTensor, ...]
     """Tensors of no block."""
     by_layer: tuple[tuple[PlacedTensor, ...], ...]
@@ -45,15 +44,9 @@ def _skeleton(shape: Same[ModelShape], weights: Same[WeightTable]) -> Skeleton:
     for tensor in weights.it.tensors:
         (by_layer[tensor.layer] if tensor.name.startswith("blk.") else outside).append(tensor)
     facts, whole = _facts(shape)
-    plain, typed = [], []
-    for layer in range(one.n_layer):
-        tensors = by_layer[layer]
-        names = number_of((facts[layer], tuple([(_name_in_block(t.name), t.dims) for t in tensors])))
-        plain.append(names)
-        typed.append(number_of(("typed", names, tuple([t.type_name for t in tensors]))))
+    names = [tuple([(_name_in_block(t.name), t.dims) for t in tensors]) for tensors in by_layer]
     return Skeleton(
-        tuple(plain),
-        tuple(typed),
+        tuple([number_of((facts[layer], names[layer])) for layer in range(one.n_layer)]),
         tuple(outside),
         tuple(map(tuple, by_layer)),
         tuple([all(t.gpu_bytes for t in layer) for layer in by_layer]),
