@@ -79,7 +79,8 @@ def verdict_words(judgement: Judgement) -> str:
         count = len(judgement.settings.devices)
         return "on GPU" if count == 1 else f"on {count} GPUs"
     if judgement.verdict == FITS_OFFLOAD:
-        return f"{format_gib(judgement.memory.host.weights_bytes)} in RAM"
+        host = judgement.memory.host
+        return f"{format_gib(host.weights_bytes + host.kv_cache_bytes)} in RAM"
     if judgement.verdict == FITS_CPU:
         return "on the CPU"
     return f"{format_gib(judgement.shortfall_bytes)} short"
@@ -156,7 +157,9 @@ def _where_text(judgement: Judgement) -> str:
     if judgement.verdict == FITS_GPU:
         count = len(memory.gpus)
         return f"fits on {'the GPU' if count == 1 else f'{count} GPUs'}{free}"
-    return f"runs with {format_gib(memory.host.weights_bytes)} of its weights in system RAM{free}"
+    host = memory.host
+    cache = f" and {format_gib(host.kv_cache_bytes)} of its KV cache" if host.kv_cache_bytes else ""
+    return f"runs with {format_gib(host.weights_bytes)} of its weights{cache} in system RAM{free}"
 
 
 def _room_of_cards(sizes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB, format_context, two_figures
 from llmfit.tui.article_words import loss_words, verdict_words
 from llmfit.tui.cli.render import TEXT_WIDTH, VERDICT_GLYPH, table, wrapped
-from llmfit.tui.speed_words import range_text, seconds_text
+from llmfit.tui.speed_words import depth_text, range_text, seconds_text
 
 CHART_COLUMNS = 40
 _NOTHING, _UNKNOWN = "–", "?"
@@ -79,9 +79,12 @@ def _quant_cells(article: Article, row: QuantRow) -> list[str]:
 
 
 def _quant_legend(article: Article) -> Iterator[str]:
+    speeds = [row.judgement.speed for row in article.quants if row.judgement.speed is not None]
+    depth = depth_text(speeds[0].depth_tokens) if speeds else ""
     yield (
-        "total: weights, KV cache, buffers, driver and server on all devices. decode, prefill: tok/s in an "
-        "empty context. loss: points of ability, 0 to 100, that the file type costs; less than 6 are a tie."
+        "total: weights, KV cache, buffers, driver and server on all devices. in RAM: weights and cache. "
+        f"decode, prefill: tok/s{depth or ' in an empty context'}. loss: points of ability, 0 to 100, that "
+        "the file type costs; less than 6 are a tie."
     )
     runs = [row.judgement for row in article.quants if row.fits]
     if any(judgement.speed is None for judgement in runs):

@@ -108,7 +108,10 @@ def _speed_or(one: Contender, text: str | None) -> str:
 
 def _decode_text(one: Contender) -> str:
     speed = one.judgement.speed
-    return _speed_or(one, None if speed is None else speed_text(speed.decode_tok_s))
+    if speed is None:
+        return _speed_or(one, None)
+    depth = f" at {format_context(speed.depth_tokens)}" if speed.depth_tokens else ""
+    return f"{speed_text(speed.decode_tok_s)}{depth}"
 
 
 def _deep_text(one: Contender) -> str:
