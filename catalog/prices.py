@@ -95,7 +95,9 @@ def _box(row: Mapping[str, object], facts: GpuFacts) -> BoxOffer:
 
 
 def _box_name(facts: GpuFacts, size_bytes: int) -> str:
-    return f"{facts.name.replace('Apple', 'Mac')} {size_bytes // 2**30} GB"
+    """The memory tells chips with different core counts apart."""
+    name = facts.name.replace("Apple", "Mac").partition(" (")[0]
+    return f"{name} {size_bytes // 2**30} GB"
 
 
 def _price(row: Mapping[str, object] | None) -> Price | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmfit.advisor.recommend.plan.hosts import HOSTS, RAM_BESIDE_CARDS_BYTES, Host
+from llmfit.advisor.recommend.plan.hosts import RAM_BESIDE_CARDS_BYTES, Host
 from llmfit.advisor.recommend.plan.values import CARDS_AND_RAM, OLDEST_RELEASE, RAM_USD_PER_GB, Plan
 from llmfit.advisor.units import GIB
 
@@ -28,13 +28,10 @@ def assumptions(plan: Plan) -> Iterator[str]:
         f"The computer around cards, with {beside} GiB of RAM, {around}. RAM above {beside} GiB counts "
         f"USD {ram_usd:g} a GB ({whose}; server modules cost more)."
     )
-    for host in dict.fromkeys(
-        option.candidate.host
-        for option in shown
-        if option.candidate.host is not None and option.candidate.kind == CARDS_AND_RAM
-    ):
-        yield host_sentence(host)
-    if question.hosts == HOSTS:
+    hosts = [option.candidate.host for option in shown if option.candidate.kind == CARDS_AND_RAM]
+    for host in sorted({host.id: host for host in hosts if host is not None}.items()):
+        yield host_sentence(host[1])
+    if not question.names_hardware:
         yield (
             f"Of cards of one maker, those that cost more and have no more memory or bandwidth than another "
             f"are left out, as are cards from before {OLDEST_RELEASE}; --gpu NAME asks for one of them."

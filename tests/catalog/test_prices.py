@@ -78,7 +78,9 @@ def test_what_no_slot_takes_is_no_card(name: str) -> None:
         assert facts.id not in {card.facts.id for card in list_cards()}
 
 
-@pytest.mark.parametrize("name", ["RTX PRO 6000 Blackwell Max-Q", "RTX 3090", "A100 PCIe 80 GB", "RX 7900 XTX"])
+@pytest.mark.parametrize(
+    "name", ["RTX PRO 6000 Blackwell Max-Q", "RTX 3090", "A100 PCIe 80 GB", "RX 7900 XTX"]
+)
 def test_what_a_slot_takes_is_one(name: str) -> None:
     assert any(is_sold_as_card(facts) for facts in lookup_gpu(name))
 

@@ -56,7 +56,7 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
         "--upgrade", action="store_true", help="what to add to this machine (or the one that --gpu describes)"
     )
     plan.add_argument("--budget-usd", type=positive_float, metavar="USD", help="nothing dearer than this")
-    plan.add_argument("--limit", type=positive_count, default=12, metavar="N", help="rows in all")
+    plan.add_argument("--limit", type=positive_count, default=16, metavar="N", help="rows in all")
     plan.add_argument(
         "--host-usd",
         type=positive_float,

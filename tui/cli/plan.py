@@ -23,6 +23,7 @@ from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.prices import list_boxes, list_cards
 from llmfit.tui.cli import output
 from llmfit.tui.cli.settings import request_from
+from llmfit.tui.model_facts import quality_facts
 from llmfit.tui.session import (
     ModelChoice,
     bits_per_weight,
@@ -36,6 +37,7 @@ EXIT_NOTHING_RUNS_IT = 1
 SMALLER_SHARE = 0.88
 """A file type is smaller in earnest below so many of this one's bits."""
 NOTABLY_CHEAPER = 0.95
+DEFAULT_LIMIT = 16
 _COUNTED = re.compile(r"\s*(?:(\d{1,2})\s*[xX×*]\s*)?(.+)", re.DOTALL)
 
 Values = Mapping[str, object]
@@ -78,8 +80,9 @@ def question_from(values: Values) -> Asked:
         hosts=HOSTS if upgrade else _hosts(values),
         costs=_costs(values),
         budget_usd=_number(values.get("budget_usd")),
+        names_hardware=not upgrade and isinstance(values.get("gpu"), list),
     )
-    return Asked(question, choice, tps is not None, limit if isinstance(limit, int) else 12)
+    return Asked(question, choice, tps is not None, limit if isinstance(limit, int) else DEFAULT_LIMIT)
 
 
 def _run_plan(parsed: argparse.Namespace, asked: Asked) -> int:
@@ -153,15 +156,22 @@ def _changes(asked: Asked) -> list[_Change]:
     if asked.choice.build is not None and name is not None:
         try:
             smaller = replace(question, model=asked.choice.build(name))
-            changes.append((f"file type {name}", (("quant", name),), smaller))
+            changes.append((_file_type_text(question.model, name), (("quant", name),), smaller))
         except LlmfitError:
             pass  # not a size that this model can be laid out in
-    tokens = (question.request.context_tokens or 0) // 2
+    trained = question.model.shape.context_train_tokens or 0
+    tokens = question.request.context_tokens or 0
+    tokens = trained if 0 < trained < tokens else tokens // 2
     if tokens > question.request.filled_tokens:
         shorter = replace(question, request=replace(question.request, context_tokens=tokens))
         text = f"a context of {format_context(tokens)}"
         changes.append((text, (("context", tokens),), shorter))
     return changes
+
+
+def _file_type_text(model: Model, name: str) -> str:
+    loss = quality_facts(model).file_type_loss(name)
+    return f"file type {name}" + (f" (loses {loss.band_text} of 100)" if loss else "")
 
 
 def _smaller_file_type(model: Model) -> str | None:

@@ -47,7 +47,11 @@ def _introduction(plan: Plan, target_is_given: bool) -> Iterator[str]:
     yield ""
     shown = plan.options or plan.nearest
     if not shown:
-        yield from _wrapped("Nothing in the catalogue runs it, not with eight of the largest cards.")
+        limit = ", not with eight of the largest cards"
+        if question.budget_usd is not None:
+            limit = f" for at most USD {question.budget_usd:,.0f}"
+        where = "of what is named" if question.names_hardware else "in the catalogue"
+        yield from _wrapped(f"Nothing {where} runs it{limit}.")
         return
     yield from _wrapped(_needs(shown))
     wanted = f"Wanted: {two_figures(question.target_tok_s)} tok/s"
@@ -74,12 +78,13 @@ def _needs(shown: Sequence[Option]) -> str:
     option = next((one for one in shown if one.judgement.verdict == FITS_GPU), shown[0])
     judgement = option.judgement
     memory: MemoryEstimate = judgement.memory
-    file_bytes = sum(tensor.n_bytes for tensor in judgement.model.tensors)
+    model = judgement.model
+    file_bytes = model.file_bytes or sum(tensor.n_bytes for tensor in model.tensors)
     where = option.candidate.name
     if judgement.verdict != FITS_GPU:
         where += " and in RAM"
     return (
-        f"The weights are {file_bytes / GB:.0f} GB ({format_gib(file_bytes)}), the KV cache in "
+        f"The file has {file_bytes / GB:.0f} GB ({format_gib(file_bytes)}), the KV cache in "
         f"{judgement.settings.cache_type_k} {format_gib(memory.kv_cache_bytes)}; loaded, with buffers and "
         f"driver, that is {format_gib(memory.total_bytes)} on {where}."
     )
@@ -201,7 +206,7 @@ def _miss(option: Option) -> str:
     if candidate.kind == CARDS_AND_RAM and candidate.host is not None:
         name = candidate.host.name
         where = f" in {name if name.startswith('this') else 'a ' + name}"
-    return f"{_name(candidate)}{where}, USD {price:,.0f}: {two_figures(option.decode_tok_s)} tok/s."
+    return f"{_name(candidate)}{where}, USD {price:,.0f}: {option.decode_tok_s:.1f} tok/s."
 
 
 def _cheaper(one: Cheaper) -> str:

@@ -30,8 +30,8 @@ from llmfit.advisor.recommend.plan.values import (
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 
 NOTICEABLY_FASTER = 1.25
-"""A dearer option must decode so much faster than every cheaper one of its group, or need fewer cards, or
-read prompts clearly faster: less is no idea of its own."""
+"""A dearer option must decode so much faster than every cheaper one of its group, or have a better verdict,
+need fewer cards or read prompts clearly faster: less is no idea of its own."""
 CLEARLY_FASTER_PROMPTS = 2.0
 ROUGH_DOUBT = 1.2
 """A candidate may reach so much more of its rough speed than the best one judged before it passes over."""
@@ -227,6 +227,7 @@ class _Search:
         flops = _flops(candidate)
         return not any(
             self._compares(option, candidate)
+            and (candidate.kind != BOX or option.judgement.verdict == FITS_GPU)
             and rough < option.decode_tok_s * NOTICEABLY_FASTER
             and (candidate.kind == CARDS_AND_RAM or flops < _flops(option.candidate) * CLEARLY_FASTER_PROMPTS)
             for option in self.kept
@@ -244,6 +245,7 @@ class _Search:
         prefill = option.prefill_tok_s or 0.0
         return not any(
             self._compares(other, option.candidate)
+            and not _has_better_verdict(option, other)
             and option.decode_tok_s < other.decode_tok_s * NOTICEABLY_FASTER
             and prefill < (other.prefill_tok_s or math.inf) * CLEARLY_FASTER_PROMPTS
             for other in self.kept
@@ -254,6 +256,12 @@ class _Search:
         """Whether a kept option makes ``candidate`` needless unless it is faster: it needs no more cards."""
         both_priced = (option.candidate.price_usd is None) == (candidate.price_usd is None)
         return both_priced and option.candidate.n_cards <= candidate.n_cards
+
+
+def _has_better_verdict(option: Option, other: Option) -> bool:
+    """Wholly on the GPU, at no lower speed."""
+    better = option.judgement.verdict == FITS_GPU != other.judgement.verdict
+    return better and option.decode_tok_s >= other.decode_tok_s
 
 
 def _vendor(candidate: Candidate) -> str:

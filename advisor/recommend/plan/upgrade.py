@@ -6,7 +6,7 @@ of another maker are not proposed: one llama.cpp build for both is the exception
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmfit.advisor.errors import LlmfitError
@@ -98,11 +98,18 @@ def plan_upgrade(question: Question, machine: Machine, now: Judgement) -> Upgrad
                 continue
             if not gain.reaches_target:
                 too_slow.append(change)
-            elif all(gain.tok_s >= other.tok_s * MUCH_FASTER for other in kept):
+            elif all(gain.tok_s >= other.tok_s * MUCH_FASTER for other in _rivals(gains, change.kind)):
                 kept.append(gain)
     found = sorted((gain for kept in gains.values() for gain in kept), key=_by_price)
     nearest = () if found else tuple(_best_of_each_kind(question, too_slow, size, now))
     return Upgrade(now, is_enough=False, gains=tuple(found), nearest=nearest)
+
+
+def _rivals(gains: Mapping[str, Sequence[Gain]], kind: str) -> Iterator[Gain]:
+    """Gains of the same kind; cards with RAM compete with every simpler change, too."""
+    for other, found in gains.items():
+        if kind in (other, ADD_BOTH):
+            yield from found
 
 
 def _bound_tok_s(machine: Machine, size: ModelBytes) -> float:

@@ -63,6 +63,8 @@ class Question:
     hosts: tuple[Host, ...] = HOSTS
     costs: HostCosts = HostCosts()
     budget_usd: float | None = None
+    names_hardware: bool = False
+    """The user named the cards and computers: none was left out for them."""
 
 
 @dataclass(frozen=True, slots=True)

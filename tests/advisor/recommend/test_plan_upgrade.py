@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-import pytest
-
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.recommend.judgement import FITS_GPU, FITS_OFFLOAD
+from llmfit.advisor.recommend.plan.search import cautions_of
 from llmfit.advisor.recommend.plan.upgrade import (
     ADD,
     ADD_BOTH,
@@ -57,9 +56,7 @@ def test_a_second_card_of_the_same_kind_takes_a_70b_off_the_ram() -> None:
 
 def test_every_gain_is_what_judge_says_of_the_changed_machine() -> None:
     for gain in upgrade(*LLAMA).gains:
-        again = judge(
-            gain.before.model, gain.change.machine, Request(context_tokens=16384), remedies=False
-        )
+        again = judge(gain.before.model, gain.change.machine, Request(context_tokens=16384), remedies=False)
         assert (again.verdict, again.speed) == (gain.after.verdict, gain.after.speed)
         assert gain.reaches_target
         assert gain.tok_s >= 12
@@ -110,13 +107,13 @@ def test_a_mac_takes_no_card() -> None:
 
 
 def test_what_needs_both_ram_and_a_card_is_found() -> None:
-    found = upgrade("MiMo-V2-Flash", "Q4_K_M", "RTX 3090", "64GiB", 5.0)
+    found = upgrade("gpt-oss-120b", "MXFP4_MOE", "RTX 3060", "32GiB", 10.0)
     assert not found.now.fits
     ram = [gain for gain in (*found.gains, *found.nearest) if gain.change.kind in (ADD_RAM, ADD_BOTH)]
     assert ram
     for gain in ram:
         assert gain.change.ram_bytes is not None
-        assert gain.change.machine.memory.total_bytes == gain.change.ram_bytes > 64 * GIB
+        assert gain.change.machine.memory.total_bytes == gain.change.ram_bytes > 32 * GIB
         assert (gain.change.price_usd or 0) >= gain.change.ram_bytes / GIB * 14
 
 
@@ -136,10 +133,8 @@ def test_a_changed_machine_does_not_pass_for_the_probed_one() -> None:
         assert machine.described_by is not None
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_too_many_cards_are_cautioned(count: int) -> None:
-    found = upgrade("MiMo-V2-Flash", "Q4_K_M", f"{count}x RTX 3090", "64GiB", 15.0)
-    many = [gain for gain in found.gains if len(gain.change.machine.gpus) > 4]
-    for gain in many:
-        assert any("cards need" in caution for caution in gain.cautions)
-    assert many or count == 2
+def test_too_many_cards_and_watts_are_cautioned() -> None:
+    assert list(cautions_of(4, 1400.0)) == []
+    assert len(list(cautions_of(5, 1400.0))) == 1
+    assert len(list(cautions_of(6, 2100.0))) == 2
+    assert list(cautions_of(1, None)) == []

@@ -45,7 +45,13 @@ def test_the_huge_model_of_the_docs_reads_like_an_article(run: Run) -> None:
     assert answer.code == 0
     assert max(map(len, answer.out.splitlines())) <= 80
     text = " ".join(answer.out.split())
-    for said in ("CARDS THAT HOLD ALL OF IT", "WHOLE COMPUTERS", "list price", "A SERVER", "not of the server"):
+    for said in (
+        "CARDS THAT HOLD ALL OF IT",
+        "WHOLE COMPUTERS",
+        "list price",
+        "A SERVER",
+        "not of the server",
+    ):
         assert said in text
     assert "RTX PRO 6000" in text
     assert "…" not in text, "a name is cut"
@@ -61,7 +67,9 @@ def test_an_option_can_be_asked_of_estimate_again(run: Run) -> None:
         estimate = run(*asked, "--ram", "64GiB", "--json").document
         assert estimate["verdict"] == option["verdict"]
         assert estimate["memory"]["weights_bytes"] == option["memory"]["weights_bytes"]
-        assert estimate["speed"]["decode_tok_s"]["expected"] == pytest.approx(option["decode_tok_s"], rel=1e-3)
+        assert estimate["speed"]["decode_tok_s"]["expected"] == pytest.approx(
+            option["decode_tok_s"], rel=1e-3
+        )
 
 
 def test_limit_counts_rows_and_every_kind_gets_one(run: Run) -> None:
@@ -141,7 +149,9 @@ def test_what_nothing_runs_says_so_with_exit_code_1(run: Run) -> None:
 
 
 def test_a_smaller_file_is_proposed_where_it_is_cheaper(run: Run) -> None:
-    document = run("plan", "Llama-3.3-70B", "--quant", "Q8_0", "--context", "8k", "--tps", "8", "--json").document
+    document = run(
+        "plan", "Llama-3.3-70B", "--quant", "Q8_0", "--context", "8k", "--tps", "8", "--json"
+    ).document
     cheaper = [one for one in document["cheaper"] if "quant" in one["change"]]
     assert cheaper
     for one in cheaper:
