@@ -22,9 +22,6 @@ RAM_SIZES_BYTES = tuple(
     n * GIB for n in (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 )
 """What memory modules add up to in desktops, workstations and servers."""
-FAR_SHARE = 0.9
-"""Of what is missing: RAM that adds less than this is not worth judging. A placement with more RAM needs a
-little less than the nearest miss."""
 USUAL_RAM = (
     ("two channels of DDR4-3200", 51_200_000_000),
     ("two channels of DDR5-5600", 89_600_000_000),
@@ -106,7 +103,7 @@ def _ram_need(case: Case, asked: Judgement) -> Need | None:
         return None
     for size_bytes in RAM_SIZES_BYTES:
         free_bytes = size_bytes - (total_bytes - available_bytes)
-        if free_bytes - available_bytes < asked.shortfall_bytes * FAR_SHARE:
+        if free_bytes <= available_bytes:
             continue
         larger = replace(memory, total_bytes=size_bytes, available_bytes=free_bytes, limit_bytes=None)
         judgement = _judged_on(case, asked.model, replace(machine, memory=larger))
