@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.recommend.article.comparison import Comparison
+    from llmfit.advisor.recommend.article.values import Article
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModels
+    from llmfit.tui.goal_choice import GoalChoice
     from llmfit.tui.messages import NotModelled, Pick
+    from llmfit.tui.pick_answers import NewHardware, UpgradeHere
 
 
 class Advice(Protocol):
@@ -35,6 +39,26 @@ class Advice(Protocol):
     ) -> Iterable[Pick | NotModelled]: ...
 
     def with_help(self, pick: Pick, context_tokens: int | None) -> Pick: ...
+
+    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
+        """What ``llmfit show`` says of the pick's model; ``None`` where nobody wanted it any more."""
+        ...
+
+    def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
+        """What ``llmfit estimate --goal`` says; the context is open where it is ``None``."""
+        ...
+
+    def new_hardware(self, pick: Pick, target_tok_s: float | None) -> NewHardware:
+        """What ``llmfit plan`` says; ``None`` stands for a speed that is enough to read."""
+        ...
+
+    def upgrade_here(self, pick: Pick, target_tok_s: float | None) -> UpgradeHere:
+        """What ``llmfit plan --upgrade`` says of the pick's machine."""
+        ...
+
+    def side_by_side(self, picks: tuple[Pick, ...], machine: Machine) -> Comparison:
+        """What ``llmfit compare`` says of two to four picks."""
+        ...
 
     def local_models(self) -> LocalModels:
         """What lies on this computer's disks now."""

@@ -6,22 +6,26 @@ Everything heavy is imported by the first question, which is asked in the backgr
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
+from llmfit.tui import pick_answers
 from llmfit.tui.messages import NotModelled, Pick
 
 if TYPE_CHECKING:
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRound, Stop
     from llmfit.advisor.hardware.machine import Machine
     from llmfit.advisor.model.model import Model
+    from llmfit.advisor.recommend.article.comparison import Comparison
+    from llmfit.advisor.recommend.article.values import Article
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.header_cache import FileStamp
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
+    from llmfit.tui.goal_choice import GoalChoice
 
 PICKS = 6
 MAX_ANSWERS = 32
@@ -44,6 +48,7 @@ class LiveAdvice:
         self._speeds: MachineSpeeds | None = None
         self._speeds_note: str | None = None
         self._speeds_state = 0
+        self._articles = pick_answers.Articles()
 
     def machine(self) -> Machine:
         """Probed anew at each call. Raises UsageError for a description that cannot be understood."""
@@ -107,6 +112,22 @@ class LiveAdvice:
         weights = weight_table(model.shape, model.tensors)
         remedies = find_remedies(judgement, weights, request, variants, self._speeds)
         return replace(pick, judgement=replace(judgement, remedies=remedies), looked_for_help=True)
+
+    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
+        """The same as ``llmfit show`` with the pick's settings. Raises as ``judge``."""
+        return self._articles.about(pick, self._speeds, still_wanted)
+
+    def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
+        return pick_answers.best_for_goal(pick, goal, context_tokens, self._speeds)
+
+    def new_hardware(self, pick: Pick, target_tok_s: float | None) -> pick_answers.NewHardware:
+        return pick_answers.new_hardware(pick, target_tok_s)
+
+    def upgrade_here(self, pick: Pick, target_tok_s: float | None) -> pick_answers.UpgradeHere:
+        return pick_answers.upgrade_here(pick, target_tok_s, self._speeds)
+
+    def side_by_side(self, picks: tuple[Pick, ...], machine: Machine) -> Comparison:
+        return pick_answers.side_by_side(picks, machine, self._speeds)
 
     def local_models(self) -> LocalModels:
         """What lies in the stores of the known tools and in the user's folders; headers are remembered."""

@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from llmfit.advisor.errors import LlmfitError
     from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement
     from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.recommend.article.comparison import Comparison
+    from llmfit.advisor.recommend.article.values import Article
     from llmfit.advisor.recommend.judgement import Judgement
     from llmfit.advisor.recommend.quality import Quality
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
+    from llmfit.tui.goal_choice import GoalChoice
+    from llmfit.tui.pick_answers import NewHardware, UpgradeHere
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,44 @@ class HelpFound(Message):
         super().__init__()
         self.ticket = ticket
         self.pick = pick
+
+
+class ArticleReady(Message):
+    """Everything about one model; ``problem`` says why there is none."""
+
+    def __init__(self, article: Article | None, problem: str = "") -> None:
+        super().__init__()
+        self.article = article
+        self.problem = problem
+
+
+class GoalFound(Message):
+    """The best configuration of a model for one goal; ``problem`` says why there is none."""
+
+    def __init__(self, goal: str, choice: GoalChoice | None, problem: str = "") -> None:
+        super().__init__()
+        self.goal = goal
+        self.choice = choice
+        self.problem = problem
+
+
+class HardwareFound(Message):
+    """Which hardware runs a model, to question ``ticket``: new, or added to this machine."""
+
+    def __init__(self, ticket: int, answer: NewHardware | UpgradeHere | None, problem: str = "") -> None:
+        super().__init__()
+        self.ticket = ticket
+        self.answer = answer
+        self.problem = problem
+
+
+class Compared(Message):
+    """Picks side by side; ``problem`` says why they cannot be."""
+
+    def __init__(self, comparison: Comparison | None, problem: str = "") -> None:
+        super().__init__()
+        self.comparison = comparison
+        self.problem = problem
 
 
 class LocalFound(Message):

@@ -16,7 +16,6 @@ from llmfit.catalog.local.find import find_local_models
 from llmfit.catalog.local.local_model import LocalModels
 from llmfit.tui.app import LlmfitApp
 from llmfit.tui.live_advice import LiveAdvice
-from llmfit.tui.screens.advisor import AdvisorScreen
 
 PATIENCE_S = 120
 
@@ -38,8 +37,7 @@ async def wait_for_answer(app: LlmfitApp) -> None:
     """Until the answer to the last question, with what would help, stands on the screen."""
     for _ in range(PATIENCE_S * 20):
         await asyncio.sleep(0.05)
-        screen = next(s for s in app.screen_stack if isinstance(s, AdvisorScreen))
-        if screen.is_settled:
+        if all(getattr(screen, "is_settled", True) for screen in app.screen_stack):
             return
     raise SystemExit(f"no answer within {PATIENCE_S} s")
 

@@ -217,9 +217,9 @@ class AdvisorScreen(FullScreen):
     def action_details(self) -> None:
         pick = self.query_one(PicksTable).selected
         if pick is not None:
-            from llmfit.tui.screens.details import DetailsScreen
+            from llmfit.tui.screens.model import ModelScreen
 
-            self.app.push_screen(DetailsScreen(pick))
+            self.app.push_screen(ModelScreen(pick, self.advice, self.question.context_tokens))
 
     def action_machine(self) -> None:
         if self.llmfit.known is not None:

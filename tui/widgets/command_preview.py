@@ -20,10 +20,13 @@ class CommandPreview(Static):
     """Draws the command of one pick. Its heading says what ``y`` did, so that nothing covers the text."""
 
     pick: reactive[Pick | None] = reactive(None)
+    subject = ""
+    """Of what, where that is not the pick that the page is about."""
 
     def watch_pick(self, pick: Pick | None) -> None:
         command = command_text(pick)
-        self.border_title = f"{_TITLE} (y copies it)" if command else _TITLE
+        title = f"{_TITLE} of {self.subject}" if self.subject else _TITLE
+        self.border_title = f"{title} (y copies it)" if command else title
         self.update(_no_command(pick) if pick is not None and not command else Text(printable(command)))
 
     def copy(self) -> None:

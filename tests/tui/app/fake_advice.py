@@ -15,6 +15,7 @@ from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRo
 from llmfit.advisor.hardware.machine import Machine, VramProcess
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.article.values import Article
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.quality import Quality
 from llmfit.advisor.recommend.request import Request
@@ -26,9 +27,11 @@ from llmfit.catalog.gpus import lookup_gpu
 from llmfit.catalog.local.local_model import LocalModels
 from llmfit.catalog.sources import read_model_files
 from llmfit.tui.app import LlmfitApp
+from llmfit.tui.goal_choice import GoalChoice
 from llmfit.tui.messages import NotModelled, Pick
 from llmfit.tui.screens.advisor import AdvisorScreen
 from tests.advisor.model.gguf_builder import sparse_file
+from tests.tui.app.fake_article import article_about, choice_for
 
 MODELS = {
     "qwen3-32b.Q4_K_M": "best quality",
@@ -89,6 +92,8 @@ class FakeAdvice:
         self.rounds: tuple[int, ...] = (50 * GB, 52 * GB)
         self.measured = BandwidthMeasurement(52 * GB, 0.04, 8, 2**30, 3.0)
         self.stopped: list[bool] = []
+        self.article_failure: Exception | None = None
+        self.goal_failures: dict[str, Exception] = {}
         self.asked_disks = 0
         self.asked_machine = 0
 
@@ -125,6 +130,20 @@ class FakeAdvice:
 
     def with_help(self, pick: Pick, context_tokens: int | None) -> Pick:
         return replace(pick, looked_for_help=True)
+
+    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
+        self.asked.append(("article", pick.key, None))
+        self._wait("article")
+        if self.article_failure is not None:
+            raise self.article_failure
+        return article_about(pick) if still_wanted() else None
+
+    def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
+        self.asked.append(("goal", goal, context_tokens))
+        self._wait(goal)
+        if goal in self.goal_failures:
+            raise self.goal_failures[goal]
+        return choice_for(pick, goal)
 
     def local_models(self) -> LocalModels:
         self.asked_disks += 1
@@ -185,7 +204,7 @@ def screen_of(pilot: Pilot[object]) -> AdvisorScreen:
 
 
 async def settled(pilot: Pilot[object]) -> AdvisorScreen:
-    """The first screen, when every answer has come."""
-    await until(pilot, lambda: screen_of(pilot).is_settled)
+    """The first screen, when every answer has come, also on the screens above it."""
+    await until(pilot, lambda: all(getattr(one, "is_settled", True) for one in pilot.app.screen_stack))
     await pilot.pause()
     return screen_of(pilot)

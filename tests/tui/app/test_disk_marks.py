@@ -21,7 +21,7 @@ from llmfit.catalog.local.local_model import (
 )
 from llmfit.tui.messages import NotModelled, Pick
 from llmfit.tui.on_disk import SAME_FILE_SHARE, here_first, mark_of, marked
-from llmfit.tui.screens.details import DetailsScreen
+from llmfit.tui.screens.model import ModelScreen
 from llmfit.tui.widgets.picks_table import PicksTable
 from tests.tui.app.fake_advice import FakeAdvice, judged, model_of, settled, two_cards, until
 from tests.tui.app.test_keys import SMALL, WIDE, footer_of, headings_of, rows_of, text_of
@@ -203,7 +203,7 @@ async def test_rows_are_marked_when_the_look_at_the_disk_ends(advice: FakeAdvice
         assert pilot.app.clipboard == text_of(screen, "#command")
         await pilot.press("enter")
         details = pilot.app.screen
-        assert isinstance(details, DetailsScreen)
+        assert isinstance(details, ModelScreen)
         shown = "\n".join(str(part.content) for part in details.query("Static"))  # type: ignore[attr-defined]
         assert f"on this disk: {SPACED}" in shown
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from textual.containers import VerticalScroll
 from textual.widgets import Input, OptionList, Static
 from textual.widgets._footer import FooterKey
 
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.tui.screens.advisor import AdvisorScreen
 from llmfit.tui.screens.choose import ChooseScreen
-from llmfit.tui.screens.details import DetailsScreen
 from llmfit.tui.screens.help import HelpScreen
+from llmfit.tui.screens.model import ModelScreen
 from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.memory_view import MemoryView
 from llmfit.tui.widgets.picks_table import PicksTable
+from llmfit.tui.widgets.section_page import SectionPage
 from llmfit.tui.widgets.why_panel import WhyPanel
 from tests.tui.app.fake_advice import TOO_LARGE, FakeAdvice, busy, judged, settled, two_cards, until
 
@@ -21,7 +21,7 @@ WIDE = (160, 45)
 SMALL = (80, 24)
 
 
-def text_of(screen: AdvisorScreen | DetailsScreen, selector: str) -> str:
+def text_of(screen: AdvisorScreen | ModelScreen, selector: str) -> str:
     return str(screen.query_one(selector, Static).content)
 
 
@@ -70,7 +70,7 @@ async def test_enter_opens_details_and_escape_goes_back(advice: FakeAdvice) -> N
         screen = await settled(pilot)
         await pilot.press("enter")
         details = pilot.app.screen
-        assert isinstance(details, DetailsScreen)
+        assert isinstance(details, ModelScreen)
         pick = screen.query_one(PicksTable).selected
         assert pick is not None and pick.judgement.argv is not None
         assert text_of(details, "#details-command") == shell_command(pick.judgement.argv)
@@ -82,11 +82,11 @@ async def test_enter_opens_details_and_escape_goes_back(advice: FakeAdvice) -> N
         assert pilot.app.screen is screen
 
 
-def _lines(details: DetailsScreen) -> list[object]:
+def _lines(details: ModelScreen) -> list[object]:
     """Every line that scrolling would show."""
-    box = details.query_one(VerticalScroll)
+    box = details.query_one(SectionPage)
     strips = []
-    for child in box.children:
+    for child in details.query("#why-section Static"):
         strips += [child.render_line(row) for row in range(child.size.height)]
     assert all(strip.cell_length <= box.size.width for strip in strips)
     return strips

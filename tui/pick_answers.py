@@ -1,0 +1,182 @@
+"""What the screens ask about a pick, by the functions of show, plan, compare and estimate --goal.
+
+The machine is always the one that the app knows, with its programs that count as closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmfit.tui.messages import Pick
+
+if TYPE_CHECKING:
+    from llmfit.advisor.hardware.machine import Machine
+    from llmfit.advisor.recommend.article.comparison import Comparison
+    from llmfit.advisor.recommend.article.values import Article
+    from llmfit.advisor.recommend.judgement import Judgement
+    from llmfit.advisor.recommend.plan.upgrade import Upgrade
+    from llmfit.advisor.recommend.plan.values import Cheaper, Option, Plan, Question
+    from llmfit.advisor.recommend.request import Request
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+    from llmfit.tui.goal_choice import GoalChoice
+    from llmfit.tui.model_article import Subject
+
+MAX_ARTICLES = 8
+MAX_OPTIONS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NewHardware:
+    """What ``llmfit plan`` prints."""
+
+    plan: Plan
+    target_is_given: bool
+    cheaper: tuple[Cheaper, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeHere:
+    """What ``llmfit plan --upgrade`` prints."""
+
+    question: Question
+    upgrade: Upgrade
+    instead: Option | None
+    target_is_given: bool
+
+
+class Articles:
+    """Writes one at a time: somebody who leafs through the list must not start ten that compete."""
+
+    def __init__(self) -> None:
+        self._writing = threading.Lock()
+        self._known: list[tuple[Judgement, MachineSpeeds | None, Article]] = []
+
+    def about(
+        self, pick: Pick, speeds: MachineSpeeds | None, still_wanted: Callable[[], bool]
+    ) -> Article | None:
+        """``None`` where it was no longer wanted when its turn came. Raises as ``judge``."""
+        from llmfit.tui.model_article import article_of
+
+        judgement = pick.judgement
+        with self._writing:
+            for known, known_speeds, article in self._known:
+                if known is judgement and known_speeds is speeds:
+                    return article
+            if not still_wanted():
+                return None
+            article = article_of(_subject(pick, judgement.machine, speeds))
+            self._known = [*self._known, (judgement, speeds, article)][-MAX_ARTICLES:]
+        return article
+
+
+def best_for_goal(
+    pick: Pick, goal: str, context_tokens: int | None, speeds: MachineSpeeds | None
+) -> GoalChoice:
+    """The pick's model configured for a goal; its file type is open unless it is a file. May raise."""
+    from llmfit.tui.goal_choice import choose_for_goal
+
+    values = {"model": _values(pick)["model"], "goal": goal, "context": context_tokens}
+    return choose_for_goal(values, _one_machine(pick.judgement.machine, speeds))
+
+
+def new_hardware(pick: Pick, target_tok_s: float | None) -> NewHardware:
+    """Raises LlmfitError where no hardware could be judged."""
+    from llmfit.advisor.recommend.plan.search import plan_hardware
+    from llmfit.tui.cli.plan import cheaper_ways, chosen_rows, question_from
+
+    asked = question_from({**_values(pick), "tps": target_tok_s})
+    asked = replace(asked, question=replace(asked.question, model=pick.judgement.model))
+    plan = plan_hardware(asked.question)
+    return NewHardware(chosen_rows(plan, MAX_OPTIONS), asked.target_is_given, cheaper_ways(asked, plan))
+
+
+def upgrade_here(pick: Pick, target_tok_s: float | None, speeds: MachineSpeeds | None) -> UpgradeHere:
+    """What to add to the pick's machine. Raises as ``judge``."""
+    from llmfit.advisor.recommend.plan.search import cheapest_option
+    from llmfit.advisor.recommend.plan.upgrade import plan_upgrade
+    from llmfit.advisor.recommend.plan.values import BOX
+    from llmfit.advisor.recommend.search import judge
+    from llmfit.tui.cli.plan import question_from
+
+    asked = question_from({**_values(pick), "tps": target_tok_s, "upgrade": True})
+    question = replace(asked.question, model=pick.judgement.model)
+    machine = pick.judgement.machine
+    now = judge(question.model, machine, question.request, remedies=False, speeds=speeds)
+    upgrade = plan_upgrade(question, machine, now)
+    instead = None if upgrade.is_enough else cheapest_option(question, BOX)
+    return UpgradeHere(question, upgrade, instead, asked.target_is_given)
+
+
+def side_by_side(picks: Sequence[Pick], machine: Machine, speeds: MachineSpeeds | None) -> Comparison:
+    """Two to four picks, all on ``machine``. Raises as ``judge``."""
+    from llmfit.advisor.recommend.article.comparison import Entry, compare
+
+    subjects = [_subject(pick, machine, speeds) for pick in picks]
+    return compare(
+        [
+            Entry(one.model, one.machine, one.request, one.known, build=one.choice.build, speeds=one.speeds)
+            for one in subjects
+        ]
+    )
+
+
+# ---------------------------------------------------------------- a pick as if a user had asked for it
+
+
+def _subject(pick: Pick, machine: Machine, speeds: MachineSpeeds | None) -> Subject:
+    from functools import partial
+
+    from llmfit.catalog.build import build_model
+    from llmfit.catalog.models import find_model
+    from llmfit.tui.model_article import Subject, known_of
+    from llmfit.tui.session import ModelChoice
+
+    model = pick.judgement.model
+    build = partial(build_model, find_model(model.id)) if model.source == "catalog" else None
+    choice = ModelChoice(build, model, model.quantization, model.n_parameters)
+    return Subject(choice, model, machine, speeds, _request(pick.judgement), known_of(model, machine))
+
+
+def _request(judgement: Judgement) -> Request:
+    """The context, and the cache types where they are not the plain ones: all else follows from them."""
+    from llmfit.advisor.recommend.request import Request
+
+    settings = judgement.settings
+    return Request(
+        context_tokens=settings.context_tokens,
+        projector_bytes=settings.projector_bytes or None,
+        **_cache_types(judgement),
+    )
+
+
+def _values(pick: Pick) -> dict[str, object]:
+    """The same as options of the command line."""
+    model, context_tokens = pick.judgement.model, pick.judgement.settings.context_tokens
+    named: dict[str, object] = {"model": pick.file or model.id}
+    if not pick.file:
+        named["quant"] = model.quantization
+    return {**named, "context": context_tokens, **_cache_types(pick.judgement)}
+
+
+def _cache_types(judgement: Judgement) -> dict[str, str]:
+    from llmfit.advisor.recommend.ladders import DEFAULTS
+
+    chosen = judgement.settings.cache_type_k, judgement.settings.cache_type_v
+    if chosen == (DEFAULTS.cache_type_k, DEFAULTS.cache_type_v):
+        return {}
+    return {"cache_type_k": chosen[0], "cache_type_v": chosen[1]}
+
+
+def _one_machine(machine: Machine, speeds: MachineSpeeds | None):  # type: ignore[no-untyped-def]
+    from llmfit.tui.session import KnownSpeeds, MachineCache
+
+    class OneMachine(MachineCache):
+        """Whatever is asked, it is this one."""
+
+        def get(self, values: Mapping[str, object]) -> KnownSpeeds:
+            return KnownSpeeds(machine, speeds)
+
+    return OneMachine()
