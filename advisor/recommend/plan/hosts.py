@@ -79,8 +79,9 @@ DESKTOP = Host(
     max_cards=2,
 )
 """Two channels, four slots. Two modules of up to 64 GB run at DDR5-5600, four at DDR5-3600: what AMD states
-for its AM5 processors (product pages of Ryzen 9000, "Max Memory Speed": 2x2R 5600, 4x2R 3600). Boards take
-256 GB (tomshardware.com 2023-12-15). Many run four modules faster, outside of what is promised."""
+for its AM5 processors (product pages of Ryzen 9000, "Max Memory Speed": 2x2R 5600, 4x2R 3600; recalled, not
+read again; Kingston's guide says that a second pair of modules slows all down). Boards take 256 GB
+(tomshardware.com 2023-12-15). Many run four modules faster, outside of what is promised."""
 SERVER = Host(
     "server",
     "server",

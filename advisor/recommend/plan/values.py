@@ -27,7 +27,7 @@ MANY_CARDS = 4
 """More do not sit in one case on one board: risers, a second power supply."""
 MANY_WATTS = 1500
 """What a household circuit carries for hours: 80 % of 15 A at 120 V are 1,440 W (US National Electrical Code,
-210.19 and 210.20)."""
+210.19 and 210.20; recalled, not read again)."""
 COUNTS = (1, 2, 3, 4, 6, 8)
 """How many cards of one kind are tried where they hold everything."""
 COUNTS_WITH_RAM = (1, 2, 4)
