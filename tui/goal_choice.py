@@ -9,7 +9,7 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.memory.weights import weight_table
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.goals.search import search_configurations
-from llmfit.advisor.recommend.goals.values import GOALS, ConfigurationSearch
+from llmfit.advisor.recommend.goals.values import GOALS, YOU_FIXED_IT, ConfigurationSearch
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
 from llmfit.advisor.recommend.quality import Quality
@@ -47,7 +47,7 @@ def choose_for_goal(values: Values, machines: MachineCache) -> GoalChoice:
         str(goal),
         request,
         known.speeds,
-        file_type_reason=choice.quant_reason,
+        file_type_reason=choice.quant_reason or YOU_FIXED_IT,
     )
     judgement = search.best
     if judgement is None:

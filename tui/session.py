@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Values = Mapping[str, object]
 AskServers = Callable[[Machine], Machine]
-YOU_FIXED_IT = "You fixed it."
 TRAINED_IN_IT = "The model was trained in it: no other type is better."
 
 
@@ -158,7 +157,7 @@ class ModelChoice:
     quant: str | None = None
     n_parameters: int = 0
     quant_reason: str = ""
-    """Why there is no file type to choose."""
+    """Why there is no file type to choose, unless the user fixed it."""
 
     def sample(self) -> Model:
         """The model in some file type: its shape is that of all."""
@@ -265,7 +264,7 @@ def _spec_choice(spec: object, quant: object) -> ModelChoice:
     name = None if quant is None else file_type(quant).name
     build = partial(model_from_spec, described)
     n_parameters = build(name or DEFAULT_FILE_TYPE).n_parameters
-    return ModelChoice(build, None, name, n_parameters, YOU_FIXED_IT if name else "")
+    return ModelChoice(build, None, name, n_parameters)
 
 
 def _catalog_choice(named: str, quant: str | None) -> ModelChoice:
@@ -276,7 +275,7 @@ def _catalog_choice(named: str, quant: str | None) -> ModelChoice:
     only = only_quantization(entry)
     if quant is not None and quant != only:
         quant = file_type(quant).name
-    why = YOU_FIXED_IT if quant is not None else ""
+    why = ""
     if quant is None and only is not None:
         is_native = only == native_quantization(entry.architecture)
         why = TRAINED_IN_IT if is_native else "It is the type of the file that was added."

@@ -44,9 +44,10 @@ def _choice_lines(choice: Choice) -> Iterator[str]:
     margin = " " * LABEL_WIDTH
     yield from wrapped(printable(choice.reason), TEXT_WIDTH, margin)
     for runner_up in choice.runner_ups:
-        text = f"or {runner_up.value}: {runner_up.text}"
-        lines = wrapped(printable(text), TEXT_WIDTH - LABEL_WIDTH)
-        yield from (f"{margin}{'   ' if number else ''}{line}" for number, line in enumerate(lines))
+        text = printable(f"or {runner_up.value}: {runner_up.text}")
+        first, *rest = wrapped(text, TEXT_WIDTH, margin)
+        yield first
+        yield from wrapped(" ".join(line.strip() for line in rest), TEXT_WIDTH, f"{margin}   ")
 
 
 def choice_notes(found: GoalChoice) -> Iterator[str]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from llmfit.advisor.errors import LlmfitError
-from llmfit.advisor.memory.settings import ALL_LAYERS
+from llmfit.advisor.recommend.goals.context_reason import why_not_shorter
 from llmfit.advisor.recommend.goals.exploration import Explorer
+from llmfit.advisor.recommend.goals.neighbours import Neighbours, placement_text
 from llmfit.advisor.recommend.goals.objectives import Question, Ranking, rank
-from llmfit.advisor.recommend.goals.space import MORE_SLOTS, longer_contexts
+from llmfit.advisor.recommend.goals.space import MORE_SLOTS
 from llmfit.advisor.recommend.goals.trials import Trials
 from llmfit.advisor.recommend.goals.values import (
     CACHE_TYPE,
-    CONTEXT,
     CONTEXT_SIZE,
     FILE_TYPE,
     MICRO_BATCH,
     PLACEMENT,
     SLOTS,
+    YOU_FIXED_IT,
     Choice,
     Configuration,
     RunnerUp,
@@ -33,15 +33,13 @@ from llmfit.advisor.recommend.goals.words import (
     verdict_phrase,
     whole_loss,
 )
-from llmfit.advisor.recommend.judgement import FITS_CPU, FITS_GPU, FITS_OFFLOAD, Judgement
-from llmfit.advisor.recommend.ladders import SAVING_CACHE_TYPE, shorter_contexts
+from llmfit.advisor.recommend.judgement import FITS_GPU
+from llmfit.advisor.recommend.ladders import SAVING_CACHE_TYPE
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
 from llmfit.advisor.recommend.other_speeds import concurrency_of
 from llmfit.advisor.recommend.request import Request
-from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.units import format_context, format_gib, two_figures
 
-YOU_SAID = "You fixed it."
 _PLACEMENT_SETTINGS = frozenset({"gpu_layers", "n_cpu_moe", "tensor_split", "override_tensor", "split_mode"})
 
 
@@ -59,6 +57,10 @@ class Explanation:
     @property
     def best(self) -> Tried:
         return self.ranking.order[0]
+
+    @property
+    def beside(self) -> Neighbours:
+        return Neighbours(self.trials, self.best)
 
     @property
     def at(self) -> Configuration:
@@ -117,12 +119,12 @@ class Explanation:
     def _cache_type(self) -> Choice:
         chosen = self.at.cache_type
         if self.request.cache_type_k is not None or self.request.cache_type_v is not None:
-            return Choice(CACHE_TYPE, chosen, YOU_SAID, is_fixed=True)
+            return Choice(CACHE_TYPE, chosen, YOU_FIXED_IT, is_fixed=True)
         types = self.explorer.dimensions.cache_types
         others = [name for name in types if name != chosen]
         if not others:
             return Choice(CACHE_TYPE, chosen, self._no_smaller_cache())
-        other = self.trials.attempt(self.at._replace(cache_type=others[0]))
+        other = self.beside.changed(cache_type=others[0])
         if other is None:
             return Choice(CACHE_TYPE, chosen, f"With {others[0]} this does not fit.")
         reason = self._why_not(other, chosen, others[0])
@@ -153,23 +155,11 @@ class Explanation:
         tokens = self.at.context_tokens
         chosen = format_context(tokens)
         if self.request.context_tokens is not None:
-            return Choice(CONTEXT_SIZE, chosen, YOU_SAID, is_fixed=True)
-        other = self._other_context()
+            return Choice(CONTEXT_SIZE, chosen, YOU_FIXED_IT, is_fixed=True)
+        other = self.beside.other_context()
         runner_ups = () if other is None else (self._runner_up(other, self._cache_growth(other)),)
-        return Choice(CONTEXT_SIZE, chosen, self._why_context(), runner_ups)
-
-    def _why_context(self) -> str:
-        tokens, start = self.at.context_tokens, self.question.start_tokens
-        trained = self.best.judgement.model.shape.context_train_tokens
-        shown = format_context(tokens)
-        if trained and tokens >= trained:
-            return f"{shown} is all that the model was trained for; it {verdict_phrase(self.best.judgement)}."
-        if tokens > start:
-            return f"{shown} is the most with which it {verdict_phrase(self.best.judgement)}."
-        if tokens == start:
-            filled = " and what --depth and --prompt ask" if self.request.filled_tokens > tokens // 2 else ""
-            return f"{shown} is planned for where nobody says: long chats, a few source files{filled}."
-        return self._why_shorter()
+        reason = why_not_shorter(self.beside, self.question, self.goal) or self._why_shorter()
+        return Choice(CONTEXT_SIZE, chosen, reason, runner_ups)
 
     def _why_shorter(self) -> str:
         longer = next(
@@ -178,18 +168,6 @@ class Explanation:
         if longer is None:
             return f"Nothing fits with {format_context(self.question.start_tokens)}."
         return self._why_not(longer, "It", differences(self.at, longer.configuration))
-
-    def _other_context(self) -> Tried | None:
-        """The next step up, where there is one that fits; else the next step down."""
-        tokens = self.at.context_tokens
-        trained = self.best.judgement.model.shape.context_train_tokens
-        up = longer_contexts(tokens, trained)
-        down = shorter_contexts(tokens, at_least_tokens=self.request.filled_tokens)
-        for n in (*up[:1], *down[:1]):
-            tried = self._attempt(self.at._replace(context_tokens=n))
-            if tried is not None:
-                return tried
-        return None
 
     def _cache_growth(self, other: Tried) -> str:
         mine, its = (one.judgement.memory.kv_cache_bytes for one in (self.best, other))
@@ -203,52 +181,23 @@ class Explanation:
         reason = judgement.reasons[0] if judgement.reasons else ""
         if self.request.fixed & _PLACEMENT_SETTINGS:
             return Choice(PLACEMENT, chosen, f"As far as you fixed it. {reason}".strip(), is_fixed=True)
-        other = self._other_placement()
+        other = self.beside.other_placement()
         if other is None:
             return Choice(PLACEMENT, chosen, reason)
         value = placement_text(other.judgement)
         runner_up = self._runner_up(other, value=value)
         return Choice(PLACEMENT, chosen, reason, (runner_up,))
 
-    def _other_placement(self) -> Tried | None:
-        """The next of the planner's ways: fewer cards, all cards, whole layers in RAM, or the CPU alone."""
-        judgement, machine = self.best.judgement, self.trials.machine
-        settings = judgement.settings
-        if judgement.verdict == FITS_CPU:
-            return None
-        if len(settings.devices) > 1:
-            first = settings.devices[0]
-            return self._placed(gpus=tuple(gpu for gpu in machine.gpus if gpu.index == first))
-        if judgement.verdict == FITS_OFFLOAD and settings.n_cpu_moe:
-            return self._placed(n_cpu_moe=0)
-        if judgement.verdict == FITS_OFFLOAD:
-            return self._placed(gpu_layers=0)
-        if len(machine.gpus) > 1:
-            return self._placed(tensor_split=tuple(float(gpu.usable_bytes or 1) for gpu in machine.gpus))
-        return None
-
-    def _placed(self, gpus: tuple[object, ...] | None = None, **fixed: object) -> Tried | None:
-        machine = self.trials.machine
-        if gpus is not None:
-            machine = replace(machine, gpus=gpus)  # type: ignore[arg-type]
-        request = replace(self.trials.request_of(self.at), **fixed, search_experts=False)  # type: ignore[arg-type]
-        model = self.best.judgement.model
-        try:
-            judged = judge(model, machine, request, remedies=False, speeds=self.trials.speeds)
-        except LlmfitError:
-            return None
-        return self.trials.tried(self.at, judged) if judged.fits else None
-
     # ------------------------------------------------------------ micro-batch and slots
 
     def _micro_batch(self) -> Choice:
         chosen = str(self.at.ubatch)
         if self.request.ubatch is not None:
-            return Choice(MICRO_BATCH, chosen, YOU_SAID, is_fixed=True)
+            return Choice(MICRO_BATCH, chosen, YOU_FIXED_IT, is_fixed=True)
         sizes = self.explorer.dimensions.ubatches
         place = sizes.index(self.at.ubatch)
         around = sizes[:1] if place else sizes[1:2]
-        other = self._attempt(self.at._replace(ubatch=around[0])) if around else None
+        other = self.beside.changed(ubatch=around[0]) if around else None
         if other is None:
             return Choice(MICRO_BATCH, chosen, "It is llama-server's own, and a larger one does not fit.")
         if place:
@@ -274,7 +223,7 @@ class Explanation:
     def _slots(self) -> Choice:
         n_slots = self.at.n_slots
         if self.request.parallel is not None:
-            return Choice(SLOTS, str(n_slots), YOU_SAID, is_fixed=True)
+            return Choice(SLOTS, str(n_slots), YOU_FIXED_IT, is_fixed=True)
         runner_ups = [one for n in MORE_SLOTS if (one := self._with_slots(n)) is not None]
         reason = "One person asks one question at a time."
         if not runner_ups:
@@ -283,9 +232,7 @@ class Explanation:
 
     def _with_slots(self, n_slots: int) -> RunnerUp | None:
         """``n_slots`` that have the chosen context each."""
-        tokens = self.at.context_tokens * n_slots
-        wanted = self.at._replace(n_slots=n_slots, context_tokens=tokens)
-        tried = self._attempt(wanted)
+        tried = self.beside.with_slots(n_slots)
         if tried is None:
             return None
         together = concurrency_of(tried.judgement)
@@ -307,12 +254,6 @@ class Explanation:
         )
 
     # ------------------------------------------------------------ common
-
-    def _attempt(self, configuration: Configuration) -> Tried | None:
-        try:
-            return self.trials.attempt(configuration)
-        except LlmfitError:
-            return None
 
     def _why_not(self, other: Tried, name: str, other_name: str) -> str:
         """Why the chosen one stands before ``other``: as ranked or, if it was only judged beside, by both."""
@@ -339,22 +280,4 @@ class Explanation:
         )
 
 
-def placement_text(judgement: Judgement) -> str:
-    """``2 GPUs``, ``GPU0, experts of 20 blocks in RAM``, ``the CPU alone``."""
-    settings = judgement.settings
-    if judgement.verdict == FITS_CPU or not settings.devices:
-        return "the CPU alone"
-    cards = " and ".join(f"GPU{index}" for index in settings.devices)
-    if len(settings.devices) > 2:
-        cards = f"{len(settings.devices)} GPUs"
-    slots = judgement.model.shape.n_layer_all + 1
-    if settings.gpu_layers < min(slots, ALL_LAYERS):
-        cards += f", the first {slots - settings.gpu_layers} blocks in RAM"
-    if settings.n_cpu_moe >= ALL_LAYERS:
-        cards += ", all experts in RAM"
-    elif settings.n_cpu_moe:
-        cards += f", experts of {settings.n_cpu_moe} blocks in RAM"
-    return cards
-
-
-__all__ = ["CONTEXT", "Explanation", "placement_text"]
+__all__ = ["Explanation"]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
+from llmfit.advisor.memory.kv_cache import CONTEXT_PADDING_TOKENS
 from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.recommend.goals.objectives import TIE_PREFILL_SHARE, TIE_SPEED_SHARE
 from llmfit.advisor.recommend.goals.space import Dimensions
@@ -17,6 +18,8 @@ from llmfit.advisor.recommend.goals.values import Configuration, Tried
 from llmfit.advisor.recommend.judgement import FITS_CPU, FITS_GPU, FITS_OFFLOAD
 from llmfit.advisor.recommend.ladders import SHORT_CONTEXT_TOKENS
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
+
+N_HALVINGS = 4
 
 TOO_LARGE = "the weights alone are larger than the memory"
 FULL_CACHE_WILL_DO = "a smaller cache type brings nothing where f16 gets the same"
@@ -54,7 +57,7 @@ class Explorer:
         return list({one.configuration: one for one in found}.values())
 
     def _will_do(self, tried: Tried) -> bool:
-        """Whether the context planned for can win nothing over this longer one."""
+        """Whether it has the context planned for and reads: a shorter context can win nothing over it."""
         is_long = tried.configuration.context_tokens >= self.dimensions.start_tokens
         return is_long and tried.order_tok_s >= COMFORTABLE_TOK_S
 
@@ -67,9 +70,15 @@ class Explorer:
         shared = any(gpu.unified_memory for gpu in machine.gpus)
         return self.trials.weights_bytes(file_type) > (max(cards, ram) if shared else cards + ram)
 
+    def may_be_on_gpus(self, file_type: str) -> bool:
+        if not self.trials.machine.gpus:
+            return False
+        free = _free_bytes(self.trials.machine)
+        return free is None or self.trials.gpu_weights_bytes(file_type) <= free
+
     def on_gpus(self, file_type: str) -> Tried | None:
         """Wholly on the GPUs at the context planned for: in f16 or in the smaller cache type."""
-        if not self._may_be_on_gpus(file_type):
+        if not self.may_be_on_gpus(file_type):
             return None
         for cache_type in self.dimensions.cache_types:
             tried = self.trials.attempt(self.plain(file_type, cache_type=cache_type), on_gpus_only=True)
@@ -109,7 +118,7 @@ class Explorer:
         fitting = [one for one in found if one is not None]
         if any(one.judgement.verdict == FITS_GPU for one in fitting):
             return
-        if self._may_be_on_gpus(file_type):
+        if self.may_be_on_gpus(file_type):
             tried = self._first_that_fits(file_type, contexts, on_gpus_only=True)
             if tried is not None:
                 yield tried
@@ -147,21 +156,42 @@ class Explorer:
         reached = 0
         if not self.trials.machine.gpus:
             reached = self.trials.longest_context(plain, (FITS_CPU,))
-        elif self._may_be_on_gpus(plain.file_type):
+        elif self.may_be_on_gpus(plain.file_type):
             reached = self.trials.longest_context(plain, (FITS_GPU,))
         tried = self._at_context(plain, reached)
         if tried is not None:
             yield tried
         if not self.trials.machine.gpus or reached >= self.dimensions.longer_contexts[-1]:
             return
-        most = self.trials.longest_context(plain, (FITS_GPU, FITS_OFFLOAD, FITS_CPU))
-        steps = [n for n in reversed(self.dimensions.longer_contexts) if reached < n < most]
-        for tokens in (most, *steps):
-            tried = self._at_context(plain, tokens)
-            if tried is not None:
+        for tokens in reversed(self.dimensions.longer_contexts):
+            tried = self._at_context(plain, tokens) if tokens > reached else None
+            if tried is None:
+                continue
+            yield tried
+            if self._will_do(tried):
+                return
+            at_start = self.trials.attempt(plain)
+            if at_start is None or not self._will_do(at_start):
+                return  # a shorter context would not make it fast enough either
+
+    def between_steps(self, best: Tried) -> Iterator[Tried]:
+        """Longer than a step of the ladder, up to the next one, as long as it is no worse: the last one that
+        comes is the longest, to a sixteenth of that step."""
+        low = best.configuration.context_tokens
+        above = [n for n in self.dimensions.longer_contexts if n > low]
+        if best.judgement.verdict != FITS_OFFLOAD or low not in self.dimensions.all_contexts or not above:
+            return
+        high = above[0]
+        for _ in range(N_HALVINGS):
+            middle = (low + high) // 2 // CONTEXT_PADDING_TOKENS * CONTEXT_PADDING_TOKENS
+            tried = self.trials.attempt(best.configuration._replace(context_tokens=middle))
+            good = tried is not None and tried.judgement.verdict == FITS_OFFLOAD
+            was_readable = best.order_tok_s >= COMFORTABLE_TOK_S
+            if tried is not None and good and tried.order_tok_s >= COMFORTABLE_TOK_S * was_readable:
                 yield tried
-                if tried.order_tok_s >= COMFORTABLE_TOK_S:
-                    return
+                low = middle
+            else:
+                high = middle
 
     def _at_context(self, plain: Configuration, tokens: int) -> Tried | None:
         if tokens < SHORT_CONTEXT_TOKENS:
@@ -183,12 +213,6 @@ class Explorer:
             yield tried
             if tried.order_tok_s >= base.order_tok_s * (1 - TIE_SPEED_SHARE):
                 return
-
-    def _may_be_on_gpus(self, file_type: str) -> bool:
-        if not self.trials.machine.gpus:
-            return False
-        free = _free_bytes(self.trials.machine)
-        return free is None or self.trials.gpu_weights_bytes(file_type) <= free
 
 
 def _free_bytes(machine: Machine) -> int | None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from math import log2
 
 from llmfit.advisor.recommend.goals.values import BALANCE, CONTEXT, QUALITY, SPEED, Configuration, Tried
-from llmfit.advisor.recommend.judgement import VERDICT_ORDER
+from llmfit.advisor.recommend.judgement import FITS_OFFLOAD, VERDICT_ORDER
 from llmfit.advisor.recommend.ladders import DEFAULTS, GOOD_ENOUGH
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S, Need
-from llmfit.advisor.recommend.outlook import slowness_points
+from llmfit.advisor.recommend.outlook import SPILL_POINTS, slowness_points
 from llmfit.advisor.recommend.quality import QualityFacts
 
 TIE_LOSS_POINTS = 0.5
@@ -54,7 +54,8 @@ class Question:
         """What speaks against a configuration, in points of ability: the measure of the balance."""
         short = log2(self.start_tokens / min(self.start_tokens, tried.configuration.context_tokens))
         slow = slowness_points(self.need, tried.order_tok_s, tried.wait_s)
-        return tried.expected_loss_points + slow + CONTEXT_POINTS * short
+        spills = SPILL_POINTS if tried.judgement.verdict == FITS_OFFLOAD else 0.0
+        return tried.expected_loss_points + slow + spills + CONTEXT_POINTS * short
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from llmfit.advisor.recommend.goals.values import (
     RankedConfiguration,
     Tried,
 )
-from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
 from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER, SMALLER_FILE_TYPES
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S, need_of, thinking_need
 from llmfit.advisor.recommend.quality import QualityFacts, reduced
@@ -135,17 +135,25 @@ class _Search:
         return found
 
     def _cannot_win(self, file_type: str, found: Sequence[Tried]) -> bool:
-        """For quality: whether two that lose less have all that counts before: a winner and its runner-up."""
+        """Whether two that lose less have all that counts before the loss: a winner and its runner-up."""
         loss = self.trials.facts.file_type_loss(file_type)
-        if self.goal != QUALITY or loss is None:
+        if self.goal not in (QUALITY, CONTEXT) or loss is None:
             return False
-        full = [one for one in found if self._is_readable(one)]
+        full = [one for one in found if self._has_all_before_loss(one, file_type)]
         better = [one for one in full if one.worst_loss_points + TIE_LOSS_POINTS < loss.high_points]
         return bool(better) and len({one.configuration.file_type for one in full}) > 1
 
-    def _is_readable(self, tried: Tried) -> bool:
-        has_context = tried.configuration.context_tokens >= self.dimensions.start_tokens
-        return has_context and tried.order_tok_s >= COMFORTABLE_TOK_S
+    def _has_all_before_loss(self, tried: Tried, file_type: str) -> bool:
+        """The context that counts, a readable speed and, for a long context, no worse a verdict."""
+        longest = self.dimensions.all_contexts[-1] if self.dimensions.longer_contexts else None
+        tokens = self.dimensions.start_tokens if longest is None else longest
+        if tried.configuration.context_tokens < tokens or tried.order_tok_s < COMFORTABLE_TOK_S:
+            return False
+        return (
+            self.goal == QUALITY
+            or tried.judgement.verdict == FITS_GPU
+            or not self.explorer.may_be_on_gpus(file_type)
+        )
 
     def _file_types(self, acceptable: bool) -> Iterator[str]:
         limit, loss_of = self.question.acceptable_points, self.trials.facts.file_type_loss
@@ -165,6 +173,9 @@ class _Search:
             one.configuration: one for one in (*ranking.finalists, *self._slow_readers(ranking))
         }.values():
             tried |= {one.configuration: one for one in self.explorer.larger_ubatches(base)}
+        if self.goal == CONTEXT:
+            longer = self.explorer.between_steps(self._rank(tried).order[0])
+            tried |= {one.configuration: one for one in longer}
         best = self._rank(tried).order[0].configuration
         for configuration in self._beside(best, self._rank(tried)):
             beside = self.trials.attempt(configuration)

@@ -69,9 +69,14 @@ def dimensions_of(
 
 
 def longer_contexts(than_tokens: int, trained_tokens: int) -> tuple[int, ...]:
-    """The steps of the ladder above it, up to and with the trained context; none where nobody says it."""
-    steps = sorted({*CONTEXT_LADDER, trained_tokens})
-    return tuple(tokens for tokens in steps if than_tokens < tokens <= trained_tokens)
+    """The steps of the ladder above it, doubled on, up to and with the trained context; none where nobody
+    says that."""
+    steps = {*CONTEXT_LADDER, trained_tokens}
+    longest = CONTEXT_LADDER[-1]
+    while longest < trained_tokens:
+        steps.add(longest)
+        longest *= 2
+    return tuple(tokens for tokens in sorted(steps) if than_tokens < tokens <= trained_tokens)
 
 
 def cache_name(type_k: str, type_v: str) -> str:

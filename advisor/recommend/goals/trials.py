@@ -16,7 +16,7 @@ from llmfit.advisor.recommend.goals.values import Configuration, Tried
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.needs import Need
 from llmfit.advisor.recommend.outlook import ROUGH_RAM_BYTES_PER_S
-from llmfit.advisor.recommend.quality import Loss, QualityFacts
+from llmfit.advisor.recommend.quality import QualityFacts
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 from llmfit.advisor.speed.estimate import SpeedPlan, plan_speed
@@ -158,18 +158,6 @@ class Trials:
             return largest_context(shape, weights, self.machine, base, request.fixed, verdicts)
         except LlmfitError:
             return 0
-
-    def loss_of(self, tried: Tried) -> Loss | None:
-        """Of file type and cache type together."""
-        if tried.file_loss is None or tried.cache_loss is None:
-            return None
-        parts = (tried.file_loss, tried.cache_loss)
-        return Loss(
-            sum(part.points for part in parts),
-            sum(part.low_points for part in parts),
-            sum(part.high_points for part in parts),
-            "; ".join(part.basis for part in parts),
-        )
 
     def _rough_plan(self, judgement: Judgement) -> SpeedPlan | None:
         """With a usual bandwidth for RAM of which none is known: to order by, never to show."""

@@ -240,6 +240,27 @@ def test_quality_is_the_ability_less_the_losses() -> None:
     assert first.quality.low < ability.low
 
 
+def test_a_context_between_the_steps_is_found_with_weights_in_ram() -> None:
+    machine = machine_from({"gpu": "RTX 3090", "ram": "28GiB", "ram_bandwidth": "60"})
+    result = search("Llama-3.3-70B", machine, "context")
+    assert result.best is not None and 32768 < result.best.settings.context_tokens < 131072
+    assert result.best.settings.context_tokens != 65536
+    choice = result.ranked[0].choices[2]
+    assert "about the most" in choice.reason and choice.runner_ups
+
+
+def test_on_the_gpus_the_longest_context_is_exact() -> None:
+    """256 tokens more no longer stay there."""
+    found_one = best("24 GB, RAM not known", "context")
+    tokens, model = found_one.settings.context_tokens, found_one.model
+    longer = search(
+        DENSE, computer("24 GB, RAM not known"), "quality", model.quantization, context_tokens=tokens + 256,
+        cache_type_k=found_one.settings.cache_type_k,
+    ).best  # fmt: skip
+    trained = model.shape.context_train_tokens
+    assert longer is not None and (tokens == trained or longer.verdict != FITS_GPU)
+
+
 def test_a_depth_has_room_and_is_what_speeds_are_asked_at() -> None:
     result = search(DENSE, computer("2x 24 GB"), "quality", depth_tokens=36000)
     assert result.best is not None and result.best.speed is not None

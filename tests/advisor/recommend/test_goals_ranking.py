@@ -160,7 +160,14 @@ def test_a_ledger_settles_each_configuration_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "expected"), [(0, ()), (32768, ()), (40960, (40960,)), (131072, (65536, 131072))]
+    ("trained", "expected"),
+    [
+        (0, ()),
+        (32768, ()),
+        (40960, (40960,)),
+        (131072, (65536, 131072)),
+        (2**20, (65536, 131072, 262144, 2**19, 2**20)),
+    ],
 )
 def test_longer_contexts_end_with_the_trained_one(trained: int, expected: tuple[int, ...]) -> None:
     assert longer_contexts(32768, trained) == expected
