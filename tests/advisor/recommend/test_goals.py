@@ -159,9 +159,9 @@ def test_what_is_fixed_is_kept_and_said(goal: str) -> None:
     assert result.n_considered == result.n_judged == 1
 
 
-@pytest.mark.parametrize("name", ["24 GB", "12 GB", "8 GB with experts in RAM"])
+@pytest.mark.parametrize("name", ["24 GB", "8 GB with experts in RAM"])
 @pytest.mark.parametrize("removed", PLAIN)
-@pytest.mark.parametrize("goal", ["quality", "speed", "balance"])
+@pytest.mark.parametrize("goal", ["quality", "balance"])
 def test_fewer_choices_make_nothing_better(name: str, removed: str, goal: str) -> None:
     model_id, machine = CASES[name][0], computer(name)
     fewer = search(model_id, machine, goal, **PLAIN[removed]).best
