@@ -16,6 +16,7 @@ from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.recommend.judgement import DOES_NOT_FIT, Judgement
 from llmfit.advisor.recommend.ladders import DEFAULT_CONTEXT_TOKENS
+from llmfit.advisor.recommend.micro_batch import in_larger_steps
 from llmfit.advisor.recommend.outlook import SPILL_POINTS, Goal, Option, slowness_points
 from llmfit.advisor.recommend.quality import TIE_POINTS
 from llmfit.advisor.recommend.request import Request
@@ -218,5 +219,7 @@ class Choice:
         model = candidate.build(option.quant)
         if option.on_gpus:
             return judge_on_gpus(model, self.machine, request, self.speeds)
-        judgement = judge(model, self.machine, request, remedies=False, speeds=self.speeds)
+        judgement = in_larger_steps(model, self.machine, request, self.speeds)
+        if judgement is None:
+            judgement = judge(model, self.machine, request, remedies=False, speeds=self.speeds)
         return None if judgement.verdict == DOES_NOT_FIT else judgement

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.recommend.ladders import DEFAULTS, GOOD_ENOUGH, QUANT_LADDER
+from llmfit.advisor.recommend.ladders import GOOD_ENOUGH, QUANT_LADDER
+from llmfit.advisor.recommend.micro_batch import SPILLED_UBATCH
 from llmfit.advisor.recommend.needs import Need, need_of, thinking_need
 from llmfit.advisor.recommend.quality import Loss, Quality, QualityFacts, reduced
 from llmfit.advisor.units import GB, GIB
@@ -178,7 +179,7 @@ class _Room:
         if not self.vram_bytes or self.flops is None:
             return 0.0
         multiply_s = n_tokens * 2 * n_active / (self.flops * ROUGH_PREFILL_SHARE)
-        copies = math.ceil(n_tokens / DEFAULTS.ubatch)
+        copies = math.ceil(n_tokens / SPILLED_UBATCH)
         return multiply_s + copies * in_ram_bytes / ROUGH_LINK_BYTES_PER_S
 
 
