@@ -61,12 +61,18 @@ def replay_doubt_bytes(shape: ModelShape, n_bytes: int) -> int:
 
 
 def graph_programs(
-    shape: ModelShape, weights: WeightTable, settings: LaunchSettings, assignment: Assignment
+    shape: ModelShape,
+    weights: WeightTable,
+    settings: LaunchSettings,
+    assignment: Assignment,
+    *,
+    sketch: bool = False,
 ) -> GraphPrograms:
     """What computes the buffers of one placement for any context and cache types: the same object for all
-    placements with equal graphs. NotModelledError where the architecture's graph is not known."""
+    placements with equal graphs. Those of a ``sketch`` are about right. NotModelledError where the
+    architecture's graph is not known."""
     try:
-        return _programs(PlacedGraph(shape, weights, settings, assignment))
+        return _programs(PlacedGraph(shape, weights, settings, assignment, sketch=sketch))
     except KeyError as missing:
         raise _unknown_graph(shape, missing) from None
 

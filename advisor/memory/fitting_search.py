@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from llmfit.advisor.errors import LlmfitError, UsageError
+from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
 from llmfit.advisor.memory.assignment import assign_layers
 from llmfit.advisor.memory.breakdown import MemoryEstimate
 from llmfit.advisor.memory.fitting_budget import Budgets, CardBudget, machine_budgets
+from llmfit.advisor.memory.fitting_cards import allowed_cards, driver_bytes, fastest_first, least_bytes
 from llmfit.advisor.memory.fitting_costs import slot_costs
 from llmfit.advisor.memory.fitting_split import Split, SplitSearch
-from llmfit.advisor.memory.known_placements import placement_memory, prepared_placement, without_context
-from llmfit.advisor.memory.overhead import driver_overhead
-from llmfit.advisor.memory.prepared import PreparedMemory
+from llmfit.advisor.memory.known_placements import placement_memory, without_context
+from llmfit.advisor.memory.prepared import PreparedMemory, prepare_memory
 from llmfit.advisor.memory.settings import ALL_LAYERS, LaunchSettings
 from llmfit.advisor.memory.weights import WeightTable
 from llmfit.advisor.model.shape import ModelShape
 from llmfit.advisor.same import Same
-from llmfit.advisor.units import GIB
 
-WORKING_BYTES = GIB
-"""A program that holds this much of a card works on it (a model, a game); those of a desktop hold less."""
 MAX_ROUNDS = 6
 """Estimates that the search of one split may ask for; two are usual."""
 
@@ -90,7 +87,7 @@ class LayoutSearch:
         self.fixed = fixed
         self.budgets: Budgets = machine_budgets(machine)
         self.costs = slot_costs(shape, weights, self.base)
-        self.cards = _allowed_cards(self.budgets.cards, self.base, fixed)
+        self.cards = allowed_cards(self.budgets.cards, self.base, fixed)
         self.attempts: dict[LaunchSettings, Attempt] = {}
         self._overfull: set[LaunchSettings] = set()
         self.ram_is_short = False
@@ -135,14 +132,14 @@ class LayoutSearch:
             return None
         slots_bytes = self.costs.ends(self.first_slot, self.base.n_cpu_moe)[-1]
         needed_bytes = slots_bytes
-        for card in _fastest_first(self.cards):
-            if card.budget_bytes < needed_bytes + _driver_bytes(card):
+        for card in fastest_first(self.cards):
+            if card.budget_bytes < needed_bytes + driver_bytes(card):
                 continue
             attempt = self.attempt(**self._on(card))
             if attempt.fits:
                 return attempt
             self._held_bytes = attempt.memory.gpus[0].required_bytes - slots_bytes
-            needed_bytes = attempt.memory.gpus[0].required_bytes - _driver_bytes(card)
+            needed_bytes = attempt.memory.gpus[0].required_bytes - driver_bytes(card)
         return None
 
     def several_cards(self) -> Attempt | None:
@@ -245,7 +242,7 @@ class LayoutSearch:
         With weights in RAM a batch stages the largest of them on the card.
         """
         staged = max(self.weights.largest_tensor_bytes, default=0) if staging else 0
-        return [max(self._held_bytes or 0, _driver_bytes(card)) + staged for card in cards]
+        return [max(self._held_bytes or 0, driver_bytes(card)) + staged for card in cards]
 
     def _informed_guess(self, cards: Sequence[CardBudget], in_ram: str) -> list[int]:
         """The same from a split that was estimated, whatever the context: mostly right to the byte."""
@@ -266,11 +263,11 @@ class LayoutSearch:
         """The first split over these cards that would be tried, prepared."""
         cards = [card for card in self.cards if card.index in devices]
         search, solve = self._split_search(cards), self._solver(in_ram)
-        split = solve(search, self._first_guess(cards, staging=True)) or solve(search, _least_bytes(cards))
+        split = solve(search, self._first_guess(cards, staging=True)) or solve(search, least_bytes(cards))
         if split is None:
             return None
         settings = replace(self.base, **self._settings_of(split, cards))
-        return Reference(split, prepared_placement(self.shape, self.weights, settings, self.machine))
+        return Reference(split, prepare_memory(self.shape, self.weights, settings, self.machine, sketch=True))
 
     def _solver(self, in_ram: str) -> Solver:
         if in_ram == EXPERTS:
@@ -297,7 +294,7 @@ class LayoutSearch:
         budgets = search.budgets
         tried: dict[Split, Attempt] = {}
         within: list[Attempt] = []
-        least = _least_bytes(cards)
+        least = least_bytes(cards)
         for _ in range(MAX_ROUNDS):
             split = solve(search, held)
             if split is None and held != least and not tried:
@@ -358,43 +355,3 @@ def _reference(
         return LayoutSearch(shape.it, weights.it, machine.it, base, fixed).reference(devices, in_ram)
     except LlmfitError:  # this context is refused; the one that is asked for may not be
         return None
-
-
-def _allowed_cards(
-    cards: tuple[CardBudget, ...], base: LaunchSettings, fixed: frozenset[str]
-) -> tuple[CardBudget, ...]:
-    """The cards that the user's own ``devices`` or ``tensor_split`` leave. Raises UsageError for too many."""
-    if "devices" in fixed:
-        cards = tuple(card for card in cards if card.index in base.devices)
-    if "tensor_split" not in fixed or base.tensor_split is None:
-        return cards
-    n_shares = len(base.tensor_split)
-    if n_shares > len(cards):
-        raise UsageError("tensor split", f"{n_shares} proportions for {len(cards)} usable GPUs")
-    return cards[:n_shares]
-
-
-def _least_bytes(cards: Iterable[CardBudget]) -> list[int]:
-    return [_driver_bytes(card) for card in cards]
-
-
-def _driver_bytes(card: CardBudget) -> int:
-    """What is needed on a card before llama.cpp allocates anything there."""
-    overhead = driver_overhead(card.gpu.backend)
-    return overhead.expected_bytes + overhead.doubt_bytes
-
-
-def _fastest_first(cards: Sequence[CardBudget]) -> list[CardBudget]:
-    """By memory bandwidth where it is known of all; of equally fast cards the one with least room first, but
-    one that another program works on last: it would share the card's bandwidth as well."""
-    bandwidths = [card.gpu.bandwidth_bytes_per_s for card in cards]
-    comparable = None not in bandwidths
-    return sorted(
-        cards,
-        key=lambda card: (
-            -(card.gpu.bandwidth_bytes_per_s or 0) if comparable else 0,
-            any((process.vram_bytes or 0) >= WORKING_BYTES for process in card.gpu.processes),
-            card.budget_bytes,
-            card.index,
-        ),
-    )

@@ -41,11 +41,14 @@ class Trace:
 class PlacedGraph:
     """Everything but batch and cache that decides the graph; equal where the graphs are.
 
-    Raises KeyError for a model without the tensors that every graph has.
+    A ``sketch`` is a graph of a few layers, the first and the last of each kind: its buffers are about those
+    of all layers, for a fraction of the time. Raises KeyError for a model without the tensors that every
+    graph has.
     """
 
     __slots__ = (
         "_hash",
+        "_sketch",
         "_tensors",
         "_tied_device",
         "assignment",
@@ -59,7 +62,13 @@ class PlacedGraph:
     )
 
     def __init__(
-        self, shape: ModelShape, weights: WeightTable, settings: LaunchSettings, assignment: Assignment
+        self,
+        shape: ModelShape,
+        weights: WeightTable,
+        settings: LaunchSettings,
+        assignment: Assignment,
+        *,
+        sketch: bool = False,
     ) -> None:
         self.shape = shape
         bones = skeleton(shape, weights)
@@ -67,18 +76,26 @@ class PlacedGraph:
         self.cpu = assignment.n_devices
         self.op_offload = settings.op_offload
         self.pipeline = _is_pipelined(settings, assignment)
+        self._sketch = sketch
         self.kv_offload = settings.kv_offload
         self._tied_device = tied_output_device(weights, assignment)
         signatures = tuple([self._signature(bones, layer) for layer in range(shape.n_layer)])
-        self.layers = _representative_layers(signatures) if self._repeats() else tuple(range(shape.n_layer))
+        if sketch:
+            self.layers = _ends_of_each_kind(signatures)
+        else:
+            self.layers = (
+                _representative_layers(signatures) if self._repeats() else tuple(range(shape.n_layer))
+            )
         # With pipeline parallelism all layers may be needed: see trace().
-        used = range(shape.n_layer) if self.pipeline else self.layers
+        used = range(shape.n_layer) if self.pipeline and not sketch else self.layers
         self._tensors = (*bones.outside, *(tensor for layer in used for tensor in bones.by_layer[layer]))
         self.key = (
             bones.whole,
-            signatures if self.pipeline else tuple([signatures[layer] for layer in self.layers]),
+            signatures
+            if self.pipeline and not sketch
+            else tuple([signatures[layer] for layer in self.layers]),
             self._outside(bones.outside),
-            (self.cpu, self.op_offload, self.pipeline, self.kv_offload),
+            (self.cpu, self.op_offload, self.pipeline, self.kv_offload, sketch),
             (assignment.output_device, self._tied_device),
         )
         self._hash = hash(self.key)
@@ -142,7 +159,12 @@ class PlacedGraph:
         """The memory events of the graph for this batch over this cache; NotModelledError where it is
         built otherwise than its tensors say."""
         scheduler, trace = self._run(batch, view, self.layers)
-        if self.pipeline and scheduler.returns_to_cpu and len(self.layers) < self.shape.n_layer:
+        if (
+            self.pipeline
+            and not self._sketch
+            and scheduler.returns_to_cpu
+            and len(self.layers) < self.shape.n_layer
+        ):
             _, trace = self._run(batch, view, tuple(range(self.shape.n_layer)))
         return trace
 
@@ -169,6 +191,12 @@ class PlacedGraph:
             tied = found[INPUT_EMBEDDING]
             found[OUTPUT_MATRIX] = replace(tied, backend=self._backend_of(self._tied_device))
         return found
+
+
+def _ends_of_each_kind(signatures: tuple[Hashable, ...]) -> tuple[int, ...]:
+    first = {one: at for at, one in reversed(list(enumerate(signatures)))}
+    last = {one: at for at, one in enumerate(signatures)}
+    return tuple(sorted({*first.values(), *last.values()}))
 
 
 def _is_pipelined(settings: LaunchSettings, assignment: Assignment) -> bool:

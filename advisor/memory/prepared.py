@@ -185,12 +185,18 @@ class PreparedMemory:
 
 
 def prepare_memory(
-    shape: ModelShape, weights: WeightTable, settings: LaunchSettings, machine: Machine
+    shape: ModelShape,
+    weights: WeightTable,
+    settings: LaunchSettings,
+    machine: Machine,
+    *,
+    sketch: bool = False,
 ) -> PreparedMemory:
     """What ``settings`` place where on this machine, whatever their context and cache types.
 
-    Raises UsageError for settings that llama.cpp refuses or devices the machine does not have,
-    NotModelledError where a rule is not known.
+    The compute buffers of a ``sketch`` are about right, for a search to begin with. Raises UsageError for
+    settings that llama.cpp refuses or devices the machine does not have, NotModelledError where a rule is not
+    known.
     """
     gpus = _devices(settings, machine)
     check_cache_types(shape, settings, settings.cache_type_k, settings.cache_type_v)
@@ -217,7 +223,7 @@ def prepare_memory(
             free_bytes=machine.memory.available_bytes,
         )
     )
-    programs = graph_programs(shape, weights, settings, assignment)
+    programs = graph_programs(shape, weights, settings, assignment, sketch=sketch)
     on_gpus = everything_on_gpus(weights, assignment)
     return PreparedMemory(shape, settings, assignment, programs, tuple(places), host, on_gpus)
 
