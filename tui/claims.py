@@ -74,7 +74,7 @@ def claim_from(values: Values) -> Claim:
         weights_bytes=size_bytes("claim_weights"),
         kv_bytes=size_bytes("claim_kv"),
         decode_tok_s=number("claim_tps"),
-        is_speculative=names_speculation(text) or values.get("spec_type") == "draft-mtp",
+        is_speculative=names_speculation(text),
         is_tensor_parallel=names_tensor_parallel(text),
         watts=number("watts"),
         usd_per_kwh=number("usd_per_kwh"),

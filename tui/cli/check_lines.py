@@ -84,7 +84,7 @@ def _figures(claim: Claim, values: Mapping[str, object]) -> list[str]:
     if claim.kv_bytes is not None:
         parts.append(f"KV cache {gb(claim.kv_bytes)}")
     if claim.decode_tok_s is not None:
-        drafted = " with drafting" if claim.is_speculative else ""
+        drafted = " with drafting" if claim.is_speculative or values.get("spec_type") else ""
         parts.append(f"{tok_s(claim.decode_tok_s)}{drafted}")
     if claim.usd_per_million_tokens is not None:
         power = f" at {number(claim.watts)} W" if claim.watts is not None else ""

@@ -98,11 +98,17 @@ def positive_count(text: str) -> int:
     return int(text)
 
 
+LARGEST = 1e9
+"""No watt, dollar or token a second that a person means has more."""
+
+
 def positive_float(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 < number < 1e9:
+    if not number > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    if not number < LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not below {LARGEST:g}")
     return number

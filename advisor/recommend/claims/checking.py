@@ -29,6 +29,8 @@ from llmfit.advisor.recommend.claims.sizes import kv_reason, least_gpu_bytes, vr
 from llmfit.advisor.recommend.claims.speeds import running, speed_reason
 from llmfit.advisor.recommend.claims.subject import Evidence, Subject
 from llmfit.advisor.recommend.claims.words import gb, gpu_bytes, machine_text, tok_s
+from llmfit.advisor.recommend.cost.of_judgement import TokenEnergy, energy_per_million
+from llmfit.advisor.recommend.cost.power import stated_power
 from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
 
 
@@ -40,18 +42,19 @@ def check_claim(
 ) -> CheckedClaim:
     """Every part of ``claim`` with its verdict. ``cards`` are the two of a claim about their bandwidth.
 
-    ``advice``: also what would help and what is true instead, which takes most of the time.
+    ``advice``: also what would help, what is true instead and the configuration that was judged, which takes
+    most of the time. The verdict and the figures do not depend on it.
 
     Raises UsageError where nothing is claimed, and for settings that llama.cpp would refuse.
     """
     evidence = None if subject is None else Evidence(subject, claim.is_negated)
     reasons: list[Reason] = []
     if evidence is not None:
-        reasons += _model_reasons(claim, evidence)
+        reasons += _model_reasons(claim, evidence, advice)
     if claim.bandwidth_factor is not None and cards is not None:
         reasons.append(ratio_reason(claim.bandwidth_factor, *cards))
     if claim.usd_per_million_tokens is not None:
-        reasons.append(_cost(claim, evidence))
+        reasons.append(cost_reason(claim, _expected_energy(claim, evidence)))
     if not reasons:
         hint = "Name a machine (--gpu), or a figure (--claim-vram, --claim-tps, ...)."
         raise UsageError("check", "nothing is claimed", hint)
@@ -62,16 +65,16 @@ def check_claim(
         claim,
         verdict,
         tuple(reasons),
-        subject.notes,
+        (*subject.notes, *evidence.left_out),
         tuple(_instead(claim, evidence, verdict)) if advice else (),
-        _judged(evidence, verdict, advice),
+        _judged(evidence, verdict) if advice else None,
         subject.model.id,
         subject.model.quantization,
         None if subject.machine is None else machine_text(subject.machine),
     )
 
 
-def _model_reasons(claim: Claim, evidence: Evidence) -> Iterator[Reason]:
+def _model_reasons(claim: Claim, evidence: Evidence, advice: bool) -> Iterator[Reason]:
     machine = evidence.subject.machine
     if claim.weights_bytes is not None:
         yield weights_reason(claim.weights_bytes, evidence)
@@ -81,34 +84,35 @@ def _model_reasons(claim: Claim, evidence: Evidence) -> Iterator[Reason]:
         if claim.kv_bytes is not None:
             yield kv_reason(claim.kv_bytes, evidence)
         if machine is not None:
-            yield fit_reason(evidence, machine)
+            yield fit_reason(evidence, machine, advice)
         if claim.decode_tok_s is not None and (machine is not None or claim.usd_per_million_tokens is None):
             yield speed_reason(claim, evidence)
     except NotModelledError as error:
         yield Reason("model", UNKNOWN, f"{error.what}: {error.why}.", None, None, BYTES)
 
 
-def _cost(claim: Claim, evidence: Evidence | None) -> Reason:
-    """With what the machine of the claim is rated at and expected to do where the claim does not say."""
+def _expected_energy(claim: Claim, evidence: Evidence | None) -> TokenEnergy | None:
+    """What the machine of the claim is reckoned to draw and expected to do, as ``llmfit cost`` has it; asked
+    only where the claim leaves one of both out."""
     machine = None if evidence is None else evidence.subject.machine
-    if evidence is None or machine is None or not machine.gpus:
-        return cost_reason(claim, None, None)
-    limits = [gpu.power_limit_w for gpu in machine.gpus]
-    watts = sum(limit for limit in limits if limit is not None) if None not in limits else None
-    judged = None if claim.decode_tok_s is not None else running(evidence, machine)
-    expected = None if judged is None or judged.speed is None else judged.speed.decode_tok_s.expected
-    return cost_reason(claim, expected, watts or None)
+    if evidence is None or machine is None or (claim.watts is not None and claim.decode_tok_s is not None):
+        return None
+    try:
+        judged = running(evidence, machine)
+    except NotModelledError:
+        return None
+    power = None if claim.watts is None else stated_power(claim.watts)
+    return None if judged is None else energy_per_million(judged, power).output
 
 
-def _judged(evidence: Evidence, verdict: str, advice: bool) -> Judgement | None:
+def _judged(evidence: Evidence, verdict: str) -> Judgement | None:
     """What the estimate of the answer shows. Linked boxes have no command line that starts them."""
     subject = evidence.subject
     if subject.machine is None:
         return None
     try:
-        on_gpus = evidence.on_gpus
-        helped = advice and verdict not in (SUPPORTED, UNKNOWN)
-        elsewhere = evidence.advised if helped else evidence.anywhere
+        on_gpus = None if subject.offload_is_stated else evidence.on_gpus
+        elsewhere = evidence.anywhere if verdict in (SUPPORTED, UNKNOWN) else evidence.advised
         shown = on_gpus if on_gpus is not None and verdict != NEEDS_OFFLOAD else elsewhere
     except NotModelledError:
         return None

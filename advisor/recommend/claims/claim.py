@@ -34,7 +34,7 @@ class Claim:
     kv_bytes: int | None = None
     decode_tok_s: float | None = None
     is_speculative: bool = False
-    """Its speed is with drafted tokens (MTP blocks, a draft model)."""
+    """Its sentence names drafted tokens (MTP blocks, a draft model); the request may ask for them as well."""
     is_tensor_parallel: bool = False
     """Its speed is with every card working on every layer, not layer after layer."""
     watts: float | None = None

@@ -18,8 +18,11 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.units import format_context, format_gib
 
 
-def fit_reason(evidence: Evidence, machine: Machine) -> Reason:
-    """Wholly in GPU memory; with weights in RAM only where the claim says how much RAM there is."""
+def fit_reason(evidence: Evidence, machine: Machine, advice: bool = True) -> Reason:
+    """Wholly in GPU memory; with weights in RAM only where the claim says how much RAM there is.
+
+    ``advice``: also what RAM would do that the claim does not name, which takes as long as all the rest.
+    """
     if not machine.gpus:
         return _cpu_reason(evidence, machine)
     judged = evidence.on_gpus
@@ -31,15 +34,15 @@ def fit_reason(evidence: Evidence, machine: Machine) -> Reason:
         return _reason(SUPPORTED, f"It fits: {_needs(judged, machine)}.{remark}", judged, machine)
     if judged is not None:
         return _reason(CONTRADICTED, f"It does fit: {_needs(judged, machine)}.", judged, machine)
-    return _not_on_gpus(evidence, machine)
+    return _not_on_gpus(evidence, machine, advice)
 
 
-def _not_on_gpus(evidence: Evidence, machine: Machine) -> Reason:
+def _not_on_gpus(evidence: Evidence, machine: Machine, advice: bool) -> Reason:
     subject = evidence.subject
     needed = evidence.alone if evidence.is_negated else evidence.alone_short
     text = f"It does not fit in GPU memory: {_needs(needed, machine)}."
     counts = subject.ram_is_known or subject.offload_is_stated
-    offloaded = evidence.anywhere if subject.n_boxes == 1 else None
+    offloaded = evidence.anywhere if subject.n_boxes == 1 and (counts or advice) else None
     if offloaded is not None and offloaded.fits:
         text += f" {_offload_text(offloaded, counts, subject.ram_is_known)}"
         if counts:

@@ -161,7 +161,7 @@ def _off(claimed: float, computed: float) -> str:
     if share >= 2:
         return f": {share:.1f} times too much"
     if share <= 0.5:
-        return f": only {share:.0%} of it"
+        return f": only {share:.0%} of it" if share >= 0.01 else ": less than 1% of it"
     return f": {abs(share - 1):.0%} too {'much' if share > 1 else 'little'}"
 
 

@@ -14,7 +14,7 @@ from llmfit.advisor.recommend.claims.subject import Evidence, Subject
 from llmfit.advisor.recommend.claims.words import gb, number, tok_s
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import SAVING_CACHE_TYPE
-from llmfit.advisor.recommend.other_speeds import speculation_of
+from llmfit.advisor.recommend.other_speeds import concurrency_of, speculation_of
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.speed.estimate import SpeedEstimate, SpeedPlan
 from llmfit.advisor.units import GB
@@ -141,10 +141,15 @@ def _with_all_cards(claimed: float, found: tuple[float, str] | None) -> str:
 
 
 def _against_estimate(claimed: float, judged: Judgement, speed: SpeedEstimate) -> str:
-    """How the claim lies against what is expected; with drafting, against that."""
-    found = speculation_of(judged) if judged.settings.spec_type is not None else None
-    decode = found.tok_s if found is not None else speed.decode_tok_s
-    with_what = " with drafting" if found is not None else ""
+    """How the claim lies against what is expected; with drafting or several slots, against that."""
+    drafted = speculation_of(judged) if judged.settings.spec_type is not None else None
+    slots = concurrency_of(judged)
+    decode, with_what = speed.decode_tok_s, ""
+    if drafted is not None:
+        decode, with_what = drafted.tok_s, " with drafting"
+    elif slots is not None and claimed > decode.high:
+        decode = slots.all_slots.aggregate_tok_s
+        with_what = f" of {judged.settings.parallel} slots together"
     if len(judged.settings.devices) > 1:
         with_what += ", layer after layer"
     expected = f"{number(decode.expected)} ({number(decode.low)} to {number(decode.high)})"

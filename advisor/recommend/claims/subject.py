@@ -118,6 +118,11 @@ class Evidence:
         return replace(judged, remedies=find_remedies(judged, weights, request, subject.variants))
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the claim asks for and llama-server would not start with."""
+        return tuple(warning.text for warning in without_refused(self.subject.model, self.subject.request)[1])
+
+    @property
     def needs_raised_share(self) -> bool:
         """It fits a unified memory only beyond what the system gives its GPU by default."""
         return self._takes_more() and any(gpu.unified_memory for gpu in self._gpus)

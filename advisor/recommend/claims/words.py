@@ -7,11 +7,15 @@ from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB
 
 MAX_NAME_CHARACTERS = 60
+SMALLEST_GB = 0.01
+"""Less is said in MB."""
 
 
 def gb(size_bytes: float) -> str:
-    """``187.1 GB``, ``1.61 GB``, ``0.05 GB``."""
+    """``187.1 GB``, ``1.61 GB``, ``0.05 GB``, ``3.2 MB``; never rounded to nothing."""
     size = size_bytes / GB
+    if 0 < abs(size) < SMALLEST_GB:
+        return f"{size * 1000:.2g} MB"
     return f"{size:.1f} GB" if abs(size) >= 10 else f"{size:.2f} GB"
 
 

@@ -29,6 +29,8 @@ from llmfit.advisor.recommend.claims.claim import (
 )
 from llmfit.advisor.recommend.claims.linked import HOST_BYTES, linked_boxes
 from llmfit.advisor.recommend.claims.subject import Subject
+from llmfit.advisor.recommend.cost.energy import usd_per_million_tokens
+from llmfit.advisor.recommend.cost.of_judgement import energy_per_million
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.units import GB
 from llmfit.catalog.build import build_model
@@ -209,12 +211,64 @@ def test_no_claim_and_its_opposite_are_both_contradicted(spec: str, name: str) -
 
 
 def test_offload_that_the_claim_states_needs_its_ram_named() -> None:
-    huge = model("zai-org/GLM-5", "Q2_K")
-    stated = Request(n_cpu_moe=99)
-    card = machine("RTX 4090")
-    assert check_claim(Claim(), Subject(huge, stated, card)).verdict == UNKNOWN
+    huge = model("Qwen/Qwen3-30B-A3B", "F32")
+    stated = Request(n_cpu_moe=99, context_tokens=4096)
+    card = machine("RTX 3060")
+    assert check_claim(Claim(), Subject(huge, stated, card), advice=False).verdict == UNKNOWN
     small = model("Qwen/Qwen3-30B-A3B")
-    assert check_claim(Claim(), Subject(small, stated, machine("RTX 3060"))).verdict == NEEDS_OFFLOAD
+    assert check_claim(Claim(), Subject(small, stated, card), advice=False).verdict == NEEDS_OFFLOAD
+
+
+def test_a_placement_that_the_claim_states_is_what_is_judged() -> None:
+    """Ten layers on the card and the rest in RAM, though all of it would fit: no speed of the better way."""
+    subject = Subject(model(), Request(gpu_layers=10, context_tokens=4096), machine("RTX 3090", "64GiB", "50"))
+    found = check_claim(Claim(decode_tok_s=10.0), subject)
+    assert found.judgement is not None and found.judgement.speed is not None
+    assert found.judgement.memory.host.weights_bytes > 3 * GB
+    assert part(found, "decode").computed == pytest.approx(found.judgement.speed.bound_tok_s, rel=0.01)
+
+
+def test_several_slots_are_held_against_all_of_them_together() -> None:
+    subject = Subject(model(), Request(parallel=4), machine("RTX 3090"))
+    found = check_claim(Claim(decode_tok_s=300.0), subject, advice=False)
+    assert "of 4 slots together" in part(found, "decode").text
+
+
+def test_drafting_that_the_model_cannot_do_raises_no_bound_and_is_said() -> None:
+    """Llama 3.1 has no MTP blocks; a draft model of another kind is for the sentence to name."""
+    subject = Subject(model(), Request(spec_type="draft-mtp"), machine("RTX 3090"))
+    found = check_claim(Claim(decode_tok_s=300.0), subject, advice=False)
+    assert found.verdict == CONTRADICTED
+    assert any("no MTP blocks" in note for note in found.notes)
+    named = check_claim(Claim(decode_tok_s=300.0, is_speculative=True), subject, advice=False)
+    assert named.verdict == SUPPORTED
+
+
+def test_power_that_is_not_claimed_is_that_of_the_whole_computer_with_its_doubt() -> None:
+    """As ``llmfit cost`` reckons it: one card of 350 W in a computer, at the claimed 100 tok/s."""
+    claim = Claim(decode_tok_s=100.0, usd_per_kwh=0.3, usd_per_million_tokens=0.29)
+    subject = Subject(model(), Request(), machine("RTX 3090"))
+    found = part(check_claim(claim, subject, advice=False), "electricity")
+    judged = check_claim(claim, subject).judgement
+    assert judged is not None
+    reckoned = energy_per_million(judged).output
+    assert reckoned is not None
+    assert found.computed == pytest.approx(usd_per_million_tokens(reckoned.power.watts.expected, 100.0, 0.3))
+    assert found.verdict == SUPPORTED  # the card's own 350 W lie within the range
+    assert part(check_claim(replace(claim, usd_per_million_tokens=0.05), subject), "electricity").verdict == (
+        CONTRADICTED
+    )
+
+
+def test_advice_changes_no_verdict_and_no_figure() -> None:
+    for name in ("flash-q3ks-4090", "qwen35-35b-4bit-12gb", "mimo29-128k-24gb"):
+        row, quick = rows("claims.json")[name], checked("claims.json", name)
+        full = check_values(row.values)
+        assert full.verdict == quick.verdict
+        assert [(r.part, r.verdict, r.computed) for r in full.reasons] == [
+            (r.part, r.verdict, r.computed) for r in quick.reasons
+        ]
+        assert (full.judgement is not None) and quick.judgement is None
 
 
 def test_a_computer_without_a_gpu_is_judged_by_the_ram_it_is_said_to_have() -> None:
@@ -290,7 +344,8 @@ def test_what_people_measured_with_shared_layers_is_not_contradicted() -> None:
         for speed, text in ((row["layer_tok_s"], ""), (row["tensor_tok_s"], "with -sm tensor")):
             if (
                 speed
-                and check_values({**values, "claim_tps": float(speed), "text": text}).verdict != SUPPORTED
+                and check_values({**values, "claim_tps": float(speed), "text": text}, advice=False).verdict
+                != SUPPORTED
             ):
                 contradicted.append((values, speed))
     assert len(found) == 21
@@ -303,7 +358,7 @@ def test_what_people_measured_with_drafting_is_not_contradicted() -> None:
     assert len(found) >= 8
     for row in found:
         values = {"model": row["model"], "quant": row["quant"], "gpu": row["gpu"], "text": "with MTP"}
-        answer = check_values({**values, "claim_tps": float(row["tok_s"])})
+        answer = check_values({**values, "claim_tps": float(row["tok_s"])}, advice=False)
         assert answer.verdict == SUPPORTED, (row, answer.reasons)
 
 

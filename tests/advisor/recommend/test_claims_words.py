@@ -151,7 +151,7 @@ def test_electricity_is_watts_over_speed(watts: float, speed: float, price: floa
     """kW x hours x price: 1e6 tokens take 1e6 / speed seconds."""
     usd = watts / 1000 * (1e6 / speed / 3600) * price
     claim = Claim(watts=watts, decode_tok_s=speed, usd_per_kwh=price, usd_per_million_tokens=usd * factor)
-    found = cost_reason(claim, None, None)
+    found = cost_reason(claim, None)
     assert found.computed == pytest.approx(usd)
     assert found.verdict == (SUPPORTED if abs(factor - 1) <= 0.1 else CONTRADICTED)
 
@@ -160,7 +160,7 @@ def test_electricity_is_watts_over_speed(watts: float, speed: float, price: floa
 def test_electricity_without_one_of_its_figures_is_unknown(missing: str) -> None:
     figures = {"watts": 350.0, "decode_tok_s": 30.0, "usd_per_kwh": 0.3}
     del figures[missing]
-    assert cost_reason(Claim(usd_per_million_tokens=1.0, **figures), None, None).verdict == UNKNOWN
+    assert cost_reason(Claim(usd_per_million_tokens=1.0, **figures), None).verdict == UNKNOWN
 
 
 @pytest.mark.parametrize(
