@@ -39,6 +39,8 @@ class Pick:
     file: str = ""
     local: LocalModel | None = None
     local_others: tuple[LocalModel, ...] = ()
+    is_marked: bool = False
+    """Whether it is to be compared."""
 
     @property
     def key(self) -> str:
@@ -138,11 +140,18 @@ class GoalFound(Message):
 
 
 class HardwareFound(Message):
-    """Which hardware runs a model, to question ``ticket``: new, or added to this machine."""
+    """Which hardware runs a model, to question ``ticket``; ``section`` is ``None`` where all failed."""
 
-    def __init__(self, ticket: int, answer: NewHardware | UpgradeHere | None, problem: str = "") -> None:
+    def __init__(
+        self,
+        ticket: int,
+        section: int | None,
+        answer: NewHardware | UpgradeHere | None,
+        problem: str = "",
+    ) -> None:
         super().__init__()
         self.ticket = ticket
+        self.section = section
         self.answer = answer
         self.problem = problem
 

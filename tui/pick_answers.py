@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
     from llmfit.tui.goal_choice import GoalChoice
     from llmfit.tui.model_article import Subject
+    from llmfit.tui.session import MachineCache
 
 MAX_ARTICLES = 8
 MAX_OPTIONS = 12
@@ -144,11 +145,12 @@ def _request(judgement: Judgement) -> Request:
     """The context, and the cache types where they are not the plain ones: all else follows from them."""
     from llmfit.advisor.recommend.request import Request
 
-    settings = judgement.settings
+    settings, types = judgement.settings, _cache_types(judgement)
     return Request(
         context_tokens=settings.context_tokens,
         projector_bytes=settings.projector_bytes or None,
-        **_cache_types(judgement),
+        cache_type_k=types.get("cache_type_k"),
+        cache_type_v=types.get("cache_type_v"),
     )
 
 
@@ -170,7 +172,7 @@ def _cache_types(judgement: Judgement) -> dict[str, str]:
     return {"cache_type_k": chosen[0], "cache_type_v": chosen[1]}
 
 
-def _one_machine(machine: Machine, speeds: MachineSpeeds | None):  # type: ignore[no-untyped-def]
+def _one_machine(machine: Machine, speeds: MachineSpeeds | None) -> MachineCache:
     from llmfit.tui.session import KnownSpeeds, MachineCache
 
     class OneMachine(MachineCache):

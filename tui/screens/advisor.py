@@ -17,8 +17,8 @@ from llmfit.tui.disk_look import DiskLook
 from llmfit.tui.messages import HelpFound, LocalFound, PicksReady
 from llmfit.tui.on_disk import here_first, mark_of, marked
 from llmfit.tui.question import Question
-from llmfit.tui.screens.base import FullScreen
 from llmfit.tui.screens.machine import MachineScreen
+from llmfit.tui.screens.marking import MarkingScreen
 from llmfit.tui.widgets.answer_panels import AnswerPanels
 from llmfit.tui.widgets.command_preview import CommandPreview
 from llmfit.tui.widgets.heading import question_line, question_text
@@ -40,7 +40,7 @@ MAX_LEFT_OUT = 20
 """So many models without a number are named, each with its reason."""
 
 
-class AdvisorScreen(FullScreen):
+class AdvisorScreen(MarkingScreen):
     """One question (use case, context, search) and its answer; every change asks again in the background."""
 
     home = PicksTable
@@ -51,6 +51,9 @@ class AdvisorScreen(FullScreen):
         Binding("slash", "search", "search", key_display="/"),
         Binding("escape", "back", "back"),
         Binding("d", "on_disk", "on disk"),
+        Binding("p", "plan", "plan"),
+        Binding("space", "mark", "mark"),
+        Binding("v", "compare", "compare"),
         Binding("m", "machine", "machine"),
         Binding("r", "app.probe", "probe again"),
         Binding("f5", "app.probe", "probe again", show=False),
@@ -59,7 +62,7 @@ class AdvisorScreen(FullScreen):
     def __init__(self, advice: Advice) -> None:
         super().__init__()
         self.advice = advice
-        self.machine: Machine | None = None  # that the last question was about
+        self.machine: Machine | None = None
         self.speeds: MachineSpeeds | None = None  # what had been measured on it then
         self.question = Question()
         self._asking = Asking(self, advice)
@@ -158,7 +161,7 @@ class AdvisorScreen(FullScreen):
 
     def _show_answer(self) -> None:
         """The rows with their marks, and what was left out."""
-        picks = tuple(marked(pick, self._disks.found) for pick in self._answer.picks)
+        picks = self.with_marks(tuple(marked(pick, self._disks.found) for pick in self._answer.picks))
         table, is_search = self.query_one(PicksTable), bool(self.question.search_text)
         # what is here moves to the top while a search goes on: a cursor that nobody has moved stays there
         table.show(here_first(picks) if is_search else picks, not is_search or table.cursor_row > 0)
@@ -172,7 +175,7 @@ class AdvisorScreen(FullScreen):
         """The line that says what is asked, and what the marks of the rows mean."""
         answer = self._answer
         found = len(answer.picks) if answer.ticket > 0 and self._asking.is_current(answer.ticket) else None
-        text = question_text(self.question, found, len(answer.not_modelled))
+        text = question_text(self.question, found, len(answer.not_modelled), self.n_marked)
         marks = {mark_of(pick) for pick in self.query_one(PicksTable).picks}
         busy = self._disks.busy_text(self.question.is_about_disk) if self._asking.thinking else ""
         self.query_one("#question", Static).update(question_line(text, busy, marks, self.app.size.width))
@@ -214,12 +217,9 @@ class AdvisorScreen(FullScreen):
 
     # ---------------------------------------------------------------- keys
 
-    def action_details(self) -> None:
-        pick = self.query_one(PicksTable).selected
-        if pick is not None:
-            from llmfit.tui.screens.model import ModelScreen
-
-            self.app.push_screen(ModelScreen(pick, self.advice, self.question.context_tokens))
+    def marks_changed(self) -> None:
+        self._show_answer()
+        self._draw_heading()
 
     def action_machine(self) -> None:
         if self.llmfit.known is not None:
@@ -257,7 +257,9 @@ class AdvisorScreen(FullScreen):
         search = self.query_one(SearchField)
         if action == "search":
             return not search.has_focus
-        return action != "back" or bool(search.display) or self.question.on_disk
+        if action == "back":
+            return bool(search.display) or self.question.on_disk
+        return super().check_action(action, parameters)
 
     def action_search(self) -> None:
         self.query_one(SearchField).open()

@@ -19,9 +19,21 @@ Keys
   /          search the catalogue       esc     back; never leaves the app
   c          context                    u       use case
   d          models on this disk        m       the machine from near
+  p          hardware that runs it      space   mark a row, v compares
   y          copy the command           r       probe again (also F5)
   t          light or dark              g       top of the list (also Home)
   ?          this page (also F1)        q       quit (on a page: back)
+
+A model from near (enter)
+  1 to 9     a section; also left and right. The tables are those of
+             llmfit show, each figure judged for this machine
+  2          the best for quality, speed, context or balance: up and down
+             choose one, y copies its command
+  p          which cards and computers run it, and what this machine needs
+             for it; s there says how fast it has to be
+
+Compared (space, v)
+  +          a marked row, up to four; marks stay through searches
 
 The machine (m)
   up, down   choose a program           space   plan as if it were closed

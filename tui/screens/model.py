@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -24,6 +23,7 @@ from llmfit.tui.widgets import goals_section
 from llmfit.tui.widgets.article_blocks import GOALS, SECTIONS, WHY, blocks_of
 from llmfit.tui.widgets.blocks_view import Block, BlocksView
 from llmfit.tui.widgets.goals_section import GoalsSection
+from llmfit.tui.widgets.heading import pick_heading
 from llmfit.tui.widgets.keys_footer import KeysFooter
 from llmfit.tui.widgets.section_bar import SectionBar
 from llmfit.tui.widgets.section_page import SectionPage
@@ -46,6 +46,7 @@ class ModelScreen(FullScreen):
         Binding("escape", "close", "back"),
         Binding("q,enter", "close", show=False),
         Binding("y", "copy", "copy"),
+        Binding("p", "plan", "plan"),
         *[Binding(str(n), f"section({n - 1})", show=False) for n in range(1, len(SECTIONS) + 1)],
         *HELP_KEYS,
     ]
@@ -63,7 +64,7 @@ class ModelScreen(FullScreen):
     def compose(self) -> ComposeResult:
         with Vertical(id="main"):
             yield TitleLine(id="title")
-            yield Static(_heading(self.pick), id="model-heading")
+            yield Static(pick_heading(self.pick), id="model-heading")
             yield SectionBar(SECTIONS, id="sections")
             with SectionPage(id="page"):
                 yield WhySection(self.pick)
@@ -187,18 +188,10 @@ class ModelScreen(FullScreen):
             self.action_section(SECTIONS.index(WHY))
         self.query_one(WhySection).copy()
 
+    def action_plan(self) -> None:
+        from llmfit.tui.screens.plan import PlanScreen
+
+        self.app.push_screen(PlanScreen(self.pick, self.advice))
+
     def action_close(self) -> None:
         self.dismiss(None)
-
-
-def _heading(pick: Pick) -> Text:
-    from llmfit.advisor.units import format_context
-
-    settings, model = pick.judgement.settings, pick.judgement.model
-    cache = settings.cache_type_k
-    if settings.cache_type_v != cache:
-        cache = f"{cache}/{settings.cache_type_v}"
-    text = Text(f"{printable(model.id)} {printable(model.quantization)}", "bold")
-    text.append(f"   {format_context(settings.context_tokens)} context · KV {printable(cache)}", "not bold")
-    text.append(f" · {model.n_parameters / 1e9:.1f}B {printable(model.shape.architecture)}", "not bold")
-    return text

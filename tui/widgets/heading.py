@@ -12,6 +12,7 @@ from llmfit.tui.on_disk import HERE, HERE_WORDS, OTHER_TYPE, OTHER_TYPE_WORDS
 
 if TYPE_CHECKING:
     from llmfit.tui.known_machine import KnownMachine
+    from llmfit.tui.messages import Pick
     from llmfit.tui.question import Question
 
 MAX_SEARCH_WIDTH = 24
@@ -62,7 +63,7 @@ def _legends(marks: set[str]) -> Iterator[str]:
     yield "  ".join(f"{mark} {words}" for mark, _, words in shown)
 
 
-def question_text(question: Question, found: int | None = None, left_out: int = 0) -> Text:
+def question_text(question: Question, found: int | None = None, left_out: int = 0, marked: int = 0) -> Text:
     """``What to run: coding use · 64K context``, ``Search “qwen” · 7 found, 1 not modelled · 64K context``.
 
     ``found`` is ``None`` before any answer.
@@ -76,7 +77,10 @@ def question_text(question: Question, found: int | None = None, left_out: int = 
         text = Text("On this disk", "bold")
         word = "model" if found == 1 else "models"
         text.append(_found_text(found, left_out, word, "not usable"), "not bold")
-    return text.append(f" · {_context_text(question.context_tokens)}")
+    text.append(f" · {_context_text(question.context_tokens)}")
+    if marked:
+        text.append(f" · {marked} marked{': v compares' if marked > 1 else ''}", "not bold")
+    return text
 
 
 def _found_text(found: int | None, left_out: int, found_word: str, left_out_word: str) -> str:
@@ -93,3 +97,17 @@ def _context_text(context_tokens: int | None) -> str:
     if context_tokens is None:
         return f"{format_context(DEFAULT_CONTEXT_TOKENS)} context (automatic)"
     return f"{format_context(context_tokens)} context"
+
+
+def pick_heading(pick: Pick) -> Text:
+    """The first line of a page about one pick: model, file type, context, cache type, parameters."""
+    from llmfit.advisor.units import format_context
+
+    settings, model = pick.judgement.settings, pick.judgement.model
+    cache = settings.cache_type_k
+    if settings.cache_type_v != cache:
+        cache = f"{cache}/{settings.cache_type_v}"
+    text = Text(f"{printable(model.id)} {printable(model.quantization)}", "bold")
+    text.append(f"   {format_context(settings.context_tokens)} context · KV {printable(cache)}", "not bold")
+    text.append(f" · {model.n_parameters / 1e9:.1f}B {printable(model.shape.architecture)}", "not bold")
+    return text

@@ -7,7 +7,7 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 SHORTER = {"probe again": "probe", "on disk": "disk"}
-DROPPED_FIRST = ("copy", "use_case", "select_cursor", "context", "probe")
+DROPPED_FIRST = ("copy", "mark", "plan", "compare", "use_case", "select_cursor", "context", "probe")
 """Actions that a narrow footer leaves out, one after the other; the help names every key."""
 
 

@@ -18,6 +18,8 @@ from llmfit.tui.speed_words import two_figures
 
 CELL_PADDING = 1
 MIN_NAME_WIDTH = 12
+COMPARED = "+"
+"""Before a row that is marked to be compared."""
 _GLYPHS = {FITS_GPU: ("✓", "green"), DOES_NOT_FIT: ("✗", "red")}
 
 
@@ -105,6 +107,7 @@ def prefill_text(pick: Pick) -> str:
 
 
 COLUMNS = (
+    Column("", lambda pick: COMPARED if pick.is_marked else ""),
     Column("", lambda pick: verdict_glyph(pick.judgement)[0]),
     Column("", mark_of),
     Column("purpose", lambda pick: printable(pick.purpose), dropped=4),
@@ -120,15 +123,14 @@ COLUMNS = (
     Column("prefill", prefill_text, dropped=5, right=True),
     Column("ability", ability_text, dropped=6),
 )
-_MARK, _NAME = 1, 3
+_COMPARED, _VERDICT, _MARK, _NAME = 0, 1, 2, 4
+_MARKS = (COLUMNS[_COMPARED], COLUMNS[_MARK])
 
 
 def planned_columns(picks: Sequence[Pick], width: int) -> list[tuple[Column, int]]:
     """The columns that fit into ``width`` cells, with their widths; only the name may be cut."""
     columns = [
-        column
-        for column in COLUMNS
-        if any(map(column.text, picks)) or (not picks and column is not COLUMNS[_MARK])
+        column for column in COLUMNS if any(map(column.text, picks)) or (not picks and column not in _MARKS)
     ]
     while True:
         widths = [max(map(cell_len, (c.label, *map(c.text, picks)))) for c in columns]
@@ -151,7 +153,7 @@ def pick_cells(pick: Pick, columns: Sequence[tuple[Column, int]]) -> list[Text]:
         cell.truncate(width, overflow="ellipsis")
         cells.append(cell)
     for (column, _), cell in zip(columns, cells, strict=True):
-        if column is COLUMNS[0]:
+        if column is COLUMNS[_VERDICT]:
             cell.stylize(verdict_glyph(pick.judgement)[1])
         elif column is COLUMNS[_MARK]:
             cell.stylize("green")

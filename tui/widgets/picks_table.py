@@ -73,8 +73,8 @@ class PicksTable(DataTable[Text]):
 def _shown(picks: tuple[Pick, ...]) -> list[tuple[object, ...]]:
     """What of the picks is on the screen: everything but the remedies."""
     return [
-        (pick.key, pick.purpose, pick.quality, pick.local, pick.local_others, pick.judgement.verdict,
-         pick.judgement.shortfall_bytes, pick.judgement.model.quantization, pick.judgement.settings,
-         pick.judgement.memory, pick.judgement.speed)
+        (pick.key, pick.purpose, pick.quality, pick.local, pick.local_others, pick.is_marked,
+         pick.judgement.verdict, pick.judgement.shortfall_bytes, pick.judgement.model.quantization,
+         pick.judgement.settings, pick.judgement.memory, pick.judgement.speed)
         for pick in picks
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from llmfit.advisor.hardware.bandwidth.measure import BandwidthMeasurement, OnRo
 from llmfit.advisor.hardware.machine import Machine, VramProcess
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.model.model import Model
+from llmfit.advisor.recommend.article.comparison import Comparison
 from llmfit.advisor.recommend.article.values import Article
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.quality import Quality
@@ -29,9 +30,11 @@ from llmfit.catalog.sources import read_model_files
 from llmfit.tui.app import LlmfitApp
 from llmfit.tui.goal_choice import GoalChoice
 from llmfit.tui.messages import NotModelled, Pick
+from llmfit.tui.pick_answers import NewHardware, UpgradeHere
 from llmfit.tui.screens.advisor import AdvisorScreen
 from tests.advisor.model.gguf_builder import sparse_file
 from tests.tui.app.fake_article import article_about, choice_for
+from tests.tui.app.fake_hardware import comparison_of, new_hardware_for, upgrade_for
 
 MODELS = {
     "qwen3-32b.Q4_K_M": "best quality",
@@ -93,6 +96,10 @@ class FakeAdvice:
         self.measured = BandwidthMeasurement(52 * GB, 0.04, 8, 2**30, 3.0)
         self.stopped: list[bool] = []
         self.article_failure: Exception | None = None
+        self.asked_targets: list[float | None] = []
+        self.plan_failure: Exception | None = None
+        self.compared: list[tuple[str, ...]] = []
+        self.compare_failure: Exception | None = None
         self.goal_failures: dict[str, Exception] = {}
         self.asked_disks = 0
         self.asked_machine = 0
@@ -144,6 +151,24 @@ class FakeAdvice:
         if goal in self.goal_failures:
             raise self.goal_failures[goal]
         return choice_for(pick, goal)
+
+    def new_hardware(self, pick: Pick, target_tok_s: float | None) -> NewHardware:
+        self.asked_targets.append(target_tok_s)
+        self._wait(("plan", target_tok_s))
+        if self.plan_failure is not None:
+            raise self.plan_failure
+        return new_hardware_for(pick, target_tok_s)
+
+    def upgrade_here(self, pick: Pick, target_tok_s: float | None) -> UpgradeHere:
+        self._wait("upgrade")
+        return upgrade_for(pick, target_tok_s)
+
+    def side_by_side(self, picks: tuple[Pick, ...], machine: Machine) -> Comparison:
+        self.compared.append(tuple(pick.key for pick in picks))
+        self._wait("compare")
+        if self.compare_failure is not None:
+            raise self.compare_failure
+        return comparison_of(picks)
 
     def local_models(self) -> LocalModels:
         self.asked_disks += 1

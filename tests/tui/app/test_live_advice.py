@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,14 +13,23 @@ import pytest
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.bandwidth import remembered as remembered_bandwidth
 from llmfit.advisor.recommend.command import shell_command
+from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
 from llmfit.catalog.local import find as find_module
 from llmfit.catalog.local.local_model import LocalModel, LocalModels
 from llmfit.tui.candidates import UNKNOWN_QUALITY, candidates_for
+from llmfit.tui.cli.choices import choice_lines
+from llmfit.tui.cli.main import main
+from llmfit.tui.cli.render_article import article_lines
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
-from llmfit.tui.live_advice import MAX_ANSWERS, LiveAdvice
+from llmfit.tui.goal_choice import choose_for_goal
+from llmfit.tui.live_advice import MAX_ANSWERS, LiveAdvice, _read_model
 from llmfit.tui.messages import NotModelled, Pick
+from llmfit.tui.model_article import article_for
 from llmfit.tui.model_facts import known_quality
 from llmfit.tui.on_disk import marked
+from llmfit.tui.screens.plan import lines_of
+from llmfit.tui.session import MachineCache
 from tests.advisor.model.gguf_builder import sparse_file
 
 TWO_CARDS = {"gpu": ["2x RTX 3090"], "ram": "64GiB", "ram_bandwidth": "51"}
@@ -185,3 +194,87 @@ def test_the_ram_is_measured_by_the_one_function_for_it(monkeypatch: pytest.Monk
     machine, stop = advice.machine(), (lambda: True)
     assert advice.measure_bandwidth(machine, print, stop) is None  # type: ignore[arg-type]
     assert asked == [machine, print, stop]
+
+
+# ---------------------------------------------------------------- a pick from near: what the commands print
+
+
+def small_pick(advice: LiveAdvice) -> Pick:
+    found = advice.search(advice.machine(), "qwen3-8b", None)
+    return next(one for one in found if isinstance(one, Pick) and one.key == "Qwen/Qwen3-8B")
+
+
+def options_of(pick: Pick) -> dict[str, object]:
+    settings = pick.judgement.settings
+    return {
+        **TWO_CARDS,
+        "model": pick.judgement.model.id,
+        "quant": pick.judgement.model.quantization,
+        "context": settings.context_tokens,
+    }
+
+
+def test_the_article_is_that_of_show_and_is_written_once() -> None:
+    advice = LiveAdvice(TWO_CARDS)
+    pick = small_pick(advice)
+    article = advice.article(pick, lambda: True)
+    assert article is not None and article.asked.settings == pick.judgement.settings
+    shown = article_for(options_of(pick), MachineCache())
+    assert list(article_lines(article)) == list(article_lines(shown))
+    assert advice.article(pick, lambda: False) is article
+    assert LiveAdvice(TWO_CARDS).article(pick, lambda: False) is None
+
+
+def test_the_goals_are_those_of_estimate() -> None:
+    advice = LiveAdvice(TWO_CARDS)
+    pick = small_pick(advice)
+    found = advice.best_for_goal(pick, "quality", 16384)
+    asked = {**TWO_CARDS, "model": pick.judgement.model.id, "goal": "quality", "context": 16384}
+    assert list(choice_lines(found)) == list(choice_lines(choose_for_goal(asked, MachineCache())))
+    assert found.judgement.settings.context_tokens == 16384
+
+
+def test_hardware_is_that_of_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    advice = LiveAdvice(TWO_CARDS)
+    pick = small_pick(advice)
+    named = options_of(pick)
+    command = [
+        "plan",
+        str(named["model"]),
+        "--quant",
+        str(named["quant"]),
+        "--context",
+        str(named["context"]),
+    ]
+    assert main([*command, "--tps", "20"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines_of(advice.new_hardware(pick, 20.0))
+    machine = ("--gpu", "2x RTX 3090", "--ram", "64GiB", "--ram-bandwidth", "51")
+    assert main([*command, "--upgrade", *machine]) == 0
+    assert capsys.readouterr().out.splitlines() == lines_of(advice.upgrade_here(pick, None))
+
+
+def test_marked_picks_are_compared_as_by_compare_on_the_machine_of_now() -> None:
+    advice = LiveAdvice(TWO_CARDS)
+    machine = advice.machine()
+    pick = small_pick(advice)
+    other = replace(pick, judgement=advice.best_for_goal(pick, "context", None).judgement)
+    smaller = LiveAdvice({"gpu": ["RTX 3060 12GB"], "ram": "32GiB", "ram_bandwidth": "51"}).machine()
+    found = advice.side_by_side((pick, other), smaller)
+    assert [one.judgement.machine for one in found.contenders] == [smaller, smaller]
+    assert found.contenders[0].judgement.settings.context_tokens == pick.judgement.settings.context_tokens
+    assert found.contenders[1].judgement.settings.context_tokens == other.judgement.settings.context_tokens
+    here = advice.side_by_side((pick, pick), machine)
+    assert here.contenders[0].judgement.settings == pick.judgement.settings
+
+
+def test_a_file_on_this_disk_has_an_article_and_a_plan_of_its_own(tmp_path: Path) -> None:
+    path = sparse_file("qwen3-32b.Q4_K_M", tmp_path)
+    advice = LiveAdvice(TWO_CARDS)
+    local = LocalModel((path,), "folder", path.stem, path.stat().st_size, quantization="Q4_K_M")
+    judgement = judge(_read_model(local), advice.machine(), Request(context_tokens=8192), remedies=False)
+    pick = Pick("", (), judgement, file=str(path), local=local)
+    article = advice.article(pick, lambda: True)
+    assert article is not None and len(article.quants) == 1
+    assert str(path) in (article.asked.shell_line or "")
+    found = advice.best_for_goal(pick, "balance", None)
+    assert found.judgement.model.quantization == "Q4_K_M"

@@ -110,6 +110,32 @@ def test_details_small(snap_compare: Compare, advice: FakeAdvice) -> None:
     assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("enter"))
 
 
+def test_model_files_wide(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=WIDE, run_before=after("enter", "3"))
+
+
+def test_model_goals_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("enter", "2", "down"))
+
+
+def test_model_context_at_the_smallest_width(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=(60, 20), run_before=after("enter", "4"))
+
+
+def test_plan_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("p"))
+
+
+def test_compare_wide(snap_compare: Compare, advice: FakeAdvice) -> None:
+    keys = ("space", "down", "down", "space", "v")
+    assert snap_compare(advice.app, terminal_size=WIDE, run_before=after(*keys))
+
+
+def test_marked_rows_small(snap_compare: Compare, advice: FakeAdvice) -> None:
+    keys = ("space", "down", "down", "space")
+    assert snap_compare(advice.app, terminal_size=SMALL, run_before=after(*keys))
+
+
 def test_help_small(snap_compare: Compare, advice: FakeAdvice) -> None:
     assert snap_compare(advice.app, terminal_size=SMALL, run_before=after("question_mark"))
 
