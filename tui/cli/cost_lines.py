@@ -14,6 +14,8 @@ from llmfit.tui.cli.render import machine_line, table, verdict_text, wrapped
 from llmfit.tui.speed_words import basis_text, speed_text, two_figures
 
 UNKNOWN = "?"
+LEAST_SHARE = 0.01
+"""Less is not said in per cent."""
 
 
 def cost_lines(cost: Cost, judgement: Judgement) -> Iterator[str]:
@@ -23,8 +25,8 @@ def cost_lines(cost: Cost, judgement: Judgement) -> Iterator[str]:
     yield f"Cost of {name} on {machine_line(judgement.machine)}"
     yield verdict_text(judgement)
     yield ""
-    yield from _rates(cost, judgement)
-    yield ""
+    rates = list(_rates(cost, judgement))
+    yield from (*rates, "") if rates else ()
     yield "For a million tokens (1e6), in kWh and US dollars"
     yield from (f"  {line}" for line in _price_table(cost))
     for why in cost.energy.unknown:
@@ -111,7 +113,9 @@ def _comparison(cost: Cost, even: BreakEven) -> Iterator[str]:
         return
     yield f"Break-even at {_millions(even.tokens_per_month)} generated tokens a month{_range_of(even)}."
     if most is not None:
-        yield f"That is {even.tokens_per_month / most.expected:.0%} of what it can make in a month."
+        share = even.tokens_per_month / most.expected
+        part = f"{share:.0%}" if share >= LEAST_SHARE else "less than 1%"
+        yield f"That is {part} of what it can make in a month."
 
 
 def _saved_text(saved: Spread) -> str:
@@ -126,11 +130,12 @@ def _saved_text(saved: Spread) -> str:
 
 
 def _range_of(even: BreakEven) -> str:
-    if even.low_tokens == even.high_tokens or even.low_tokens is None:
+    if even.low_tokens is None:
         return ""
     if even.high_tokens is None:
         return f" ({_millions(even.low_tokens)} at best; at the worst power and speed it never pays)"
-    return f" ({_millions(even.low_tokens)} to {_millions(even.high_tokens)})"
+    ends = _millions(even.low_tokens), _millions(even.high_tokens)
+    return "" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})"
 
 
 def watts_text(watts: Spread) -> str:
@@ -176,4 +181,7 @@ def _price(usd: float | None) -> str:
 
 
 def _millions(tokens: float) -> str:
-    return f"{two_figures(tokens / 1e6)} million"
+    """``8.7 million``, ``60,000``."""
+    if tokens >= 1e6:
+        return f"{two_figures(tokens / 1e6)} million"
+    return f"{tokens:,.0f}" if tokens < 1e3 else f"{float(two_figures(tokens / 1e3)) * 1e3:,.0f}"

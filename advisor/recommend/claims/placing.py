@@ -14,7 +14,7 @@ from llmfit.advisor.recommend.claims.claim import (
 from llmfit.advisor.recommend.claims.sizes import gpu_total_bytes, parts_text
 from llmfit.advisor.recommend.claims.subject import Evidence
 from llmfit.advisor.recommend.claims.words import gb, gpu_bytes, machine_text
-from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
 from llmfit.advisor.units import format_context, format_gib
 
 
@@ -41,6 +41,12 @@ def _not_on_gpus(evidence: Evidence, machine: Machine, advice: bool) -> Reason:
     subject = evidence.subject
     needed = evidence.alone if evidence.is_negated else evidence.alone_short
     text = f"It does not fit in GPU memory: {_needs(needed, machine)}."
+    if needed.verdict != FITS_GPU:  # not even with a card without end
+        text = (
+            f"It does not stay in GPU memory, however much there is: llama.cpp has no GPU code for "
+            f"{gb(needed.memory.host.weights_bytes)} of its weights on {machine_text(machine)}, so that only "
+            f"{gb(gpu_total_bytes(needed.memory))} go there."
+        )
     counts = subject.ram_is_known or subject.offload_is_stated
     offloaded = evidence.anywhere if subject.n_boxes == 1 and (counts or advice) else None
     if offloaded is not None and offloaded.fits:
@@ -71,7 +77,7 @@ def _offload_text(judged: Judgement, counts: bool, ram_is_known: bool) -> str:
 
 def _cpu_reason(evidence: Evidence, machine: Machine) -> Reason:
     """A computer without a GPU: all of it lies in RAM."""
-    judged = evidence.anywhere
+    judged = evidence.anywhere if evidence.anywhere.fits else evidence.anywhere_short
     needed = judged.memory.host.required_bytes
     ram = machine.memory.available_bytes
     known = evidence.subject.ram_is_known and ram is not None

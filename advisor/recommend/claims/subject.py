@@ -110,6 +110,15 @@ class Evidence:
         return judge(subject.model, subject.machine, subject.request, remedies=False)
 
     @cached_property
+    def anywhere_short(self) -> Judgement:
+        """The same at the shortest useful context, where the claim names none: the least that it takes."""
+        subject = self.subject
+        if subject.machine is None:
+            raise ValueError("the claim names no machine")
+        request = replace(subject.request, context_tokens=self.alone_short.settings.context_tokens)
+        return judge(subject.model, subject.machine, request, remedies=False)
+
+    @cached_property
     def advised(self) -> Judgement:
         """``anywhere`` with what would help, which takes many times as long."""
         judged, subject = self.anywhere, self.subject

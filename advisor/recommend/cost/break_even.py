@@ -167,8 +167,8 @@ def break_even(cost: Cost) -> BreakEven:
 def _missing(cost: Cost) -> str | None:
     """The first thing that a break-even needs and nobody said or knows."""
     prices = cost.prices
-    if cost.usd_with_prompts is None and cost.kwh_with_prompts is None:
-        return "What it draws is not known (--watts)."
+    if cost.kwh_with_prompts is None:
+        return next(iter(cost.energy.unknown), "What it draws is not known (--watts).")
     wanted = (
         (prices.usd_per_kwh, "--usd-per-kwh"),
         (prices.api_usd_out, "--api-usd-in and --api-usd-out"),
