@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 TIE_POINTS = 6.0
-"""Ability differences below this are noise (same-size pairs: the better one wins 6 of 10 times)."""
+"""Smaller differences of ability are ties: of two models of one size the better one wins an unseen benchmark
+in 60 % of cases up to 3 points apart and in 72 % up to 6."""
 
 
 @dataclass(frozen=True, slots=True)

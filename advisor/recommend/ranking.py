@@ -106,17 +106,19 @@ def _described(
 def _purposes(picks: Sequence[Pick], quick_tok_s: float, context_is_open: bool) -> Iterator[tuple[int, str]]:
     """(position, purpose): the first is the best; any other purpose goes to a pick that clearly beats it.
 
-    Balanced is what is quick and abler than the fastest. Where the context is given, none is longer.
+    Balanced is what is quick and abler than the fastest. Where the context is given, none is longer. What has
+    no evidence may be the fastest all the same: a purpose that one row of the list belies would be none.
     """
     taken, fastest = {0}, 0
     yield 0, BEST_QUALITY
-    measures: list[tuple[str, Callable[[Pick], float]]] = [(FASTEST, lambda pick: pick.known_tok_s)]
+    measures: list[tuple[str, Callable[[Pick], float]]] = [(FASTEST, lambda pick: pick.tok_s)]
     if context_is_open:
         measures.append((LONGEST_CONTEXT, lambda pick: _reachable_context(pick.judgement)))
     for purpose, measure in measures:
-        values = [measure(pick) if pick.option.is_tested else 0.0 for pick in picks]
+        values = [measure(pick) for pick in picks]
         best = max(range(len(picks)), key=lambda number: values[number])
-        if best not in taken and values[best] >= CLEARLY * values[0]:
+        is_known = purpose != FASTEST or picks[best].known_tok_s > 0
+        if is_known and best not in taken and values[best] >= CLEARLY * values[0]:
             taken.add(best)
             yield best, purpose
             if purpose == FASTEST:
@@ -128,7 +130,12 @@ def _purposes(picks: Sequence[Pick], quick_tok_s: float, context_is_open: bool) 
 
 
 def _reachable_context(judgement: Judgement) -> float:
-    """About how many tokens of cache the free room of the cards would hold, capped by training."""
+    """About how many tokens of cache the free room of the cards would hold, capped by training.
+
+    Only what stays on the GPUs counts: with more in RAM almost anything reaches its trained context, slowly.
+    """
+    if judgement.verdict != FITS_GPU:
+        return judgement.settings.context_tokens
     cache_bytes = max(1, judgement.memory.kv_cache_bytes)
     room_bytes = sum(max(0, (gpu.free_bytes or 0) - gpu.required_bytes) for gpu in judgement.memory.gpus)
     tokens = judgement.settings.context_tokens * (1 + room_bytes / cache_bytes)
@@ -136,7 +143,7 @@ def _reachable_context(judgement: Judgement) -> float:
 
 
 def _with_longest_context(judgement: Judgement, speeds: MachineSpeeds | None) -> Judgement:
-    """The same model with all the context that gets the same verdict."""
+    """The same model with all the context that stays on the GPUs."""
     model, machine = judgement.model, judgement.machine
     tokens = largest_context(
         model.shape,
@@ -144,7 +151,7 @@ def _with_longest_context(judgement: Judgement, speeds: MachineSpeeds | None) ->
         machine,
         replace(judgement.settings, devices=(), gpu_layers=ALL_LAYERS, tensor_split=None),
         frozenset({"cache_type_k", "cache_type_v"}),
-        (judgement.verdict,),
+        (FITS_GPU,),
     )
     if tokens <= judgement.settings.context_tokens:
         return judgement
@@ -154,7 +161,9 @@ def _with_longest_context(judgement: Judgement, speeds: MachineSpeeds | None) ->
         projector_bytes=judgement.settings.projector_bytes or None,
     )
     longer = judge(model, machine, request, remedies=False, speeds=speeds)
-    reason = f"{format_context(tokens)} of context is the most that fits, or all it was trained for."
+    trained_tokens = model.shape.context_train_tokens
+    limit = "all it was trained for" if tokens >= trained_tokens > 0 else "the most that stays on the GPUs"
+    reason = f"{format_context(tokens)} of context is {limit}; no other row reaches more there."
     return replace(longer, reasons=(*longer.reasons, reason))
 
 
