@@ -10,12 +10,14 @@ from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.article.values import Architecture, Article, Knowledge, Need, QuantRow
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.quality import Loss, Quality, ReducedQuality
-from llmfit.advisor.units import GB, GIB, format_context, format_gib
+from llmfit.advisor.units import GB, GIB, format_context, format_gib, two_figures
 from llmfit.tui.cli.render import VERDICT_GLYPH
 from llmfit.tui.labels import short_gpu_name
 from llmfit.tui.speed_words import depth_text, seconds_text, speed_text
 
 USUAL_PROMPT_TOKENS = 8192
+MUCH_FASTER = 1.5
+"""A smaller gain in reading prompts is not worth a sentence."""
 _REASONING = {
     "always": "always thinks before it answers",
     "hybrid": "thinking can be switched off",
@@ -121,8 +123,7 @@ def verdict_sentences(article: Article) -> Iterator[str]:
         yield from _instead(article)
         return
     yield f"{VERDICT_GLYPH[asked.verdict]} {quant} with {context} of context {_where_text(asked)}."
-    yield from _speed_text(article, asked)
-    yield from _lost_text(article)
+    yield from _worth_text(article, asked)
 
 
 def file_text(model: Model) -> str:
@@ -166,6 +167,18 @@ def _room_of_cards(sizes: Sequence[str]) -> str:
     """``24.0``, ``4x 24.0``, ``24.0 + 9.0``."""
     alike = len(sizes) > 1 and len(set(sizes)) == 1
     return f"{len(sizes)}x {sizes[0]}" if alike else " + ".join(sizes)
+
+
+def _worth_text(article: Article, judgement: Judgement) -> Iterator[str]:
+    """How fast it is and what the file type costs, for what writes text."""
+    if article.about.is_embedding:
+        yield (
+            "It turns text into vectors and writes none: of the speeds only prefill means something, no "
+            "ability is rated, and llama-server must be started with --embedding."
+        )
+        return
+    yield from _speed_text(article, judgement)
+    yield from _lost_text(article)
 
 
 def _speed_text(article: Article, judgement: Judgement) -> Iterator[str]:
@@ -213,8 +226,7 @@ def _instead(article: Article) -> Iterator[str]:
     larger = any(row.fits for row in _above(article, running))
     what = "largest file type that runs with the GPU" if larger else "largest file type for this machine"
     yield f"{VERDICT_GLYPH[running.verdict]} The {what} is {quant}: it {_where_text(running)}."
-    yield from _speed_text(article, running)
-    yield from _lost_text(article)
+    yield from _worth_text(article, running)
 
 
 def _above(article: Article, running: Judgement) -> Iterator[QuantRow]:
@@ -231,6 +243,23 @@ def configuration_sentences(article: Article, running: Judgement) -> Iterator[st
     left = article.running_quality
     if article.quality is not None and left is not None and round(left.score) != round(article.quality.score):
         yield f"Ability after the losses of file type and cache: {quality_text(left)}."
+
+
+def larger_steps_sentences(article: Article, running: Judgement) -> Iterator[str]:
+    """Where a goal's micro-batch reads prompts much faster than the usual one of the article's command."""
+    here = None if running.speed is None else running.speed.prefill
+    for choice in article.goals:
+        speed, ubatch = choice.judgement.speed, choice.judgement.settings.ubatch
+        same_type = choice.judgement.model.quantization == running.model.quantization
+        there = None if speed is None else speed.prefill
+        if here is None or there is None or not same_type or ubatch <= running.settings.ubatch:
+            continue
+        if there.tok_s.expected >= MUCH_FASTER * here.tok_s.expected:
+            yield (
+                f"With -ub {ubatch} it reads prompts of {there.prompt_tokens} tokens at "
+                f"{two_figures(there.tok_s.expected)} tok/s: llmfit command MODEL --goal {choice.goal}."
+            )
+            return
 
 
 def unknown_speed_text(article: Article) -> str:

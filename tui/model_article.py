@@ -109,6 +109,7 @@ def _about(entry: CatalogModel) -> About:
         reasoning=entry.reasoning,
         tool_use=entry.tool_use,
         notes=entry.notes,
+        is_embedding=entry.kind == "embedding",
     )
 
 

@@ -11,6 +11,7 @@ from llmfit.advisor.units import format_context
 from llmfit.tui.article_words import (
     about_sentences,
     configuration_sentences,
+    larger_steps_sentences,
     need_text,
     unknown_speed_text,
     verdict_sentences,
@@ -63,7 +64,7 @@ def article_sections(article: Article, with_scores: bool) -> Iterator[tuple[str,
     yield "ladder", f"Context by type of KV cache, {subject}, GiB", ladder_lines(article)
     yield "depths", f"Decode of {subject} by tokens in the context", depth_lines(article)
     yield "prompts", f"Time to the first token of {subject}, by length of the prompt", prompt_lines(article)
-    yield "cards", f"{asked} on one, two and four {_card_name(article)}", cards_lines(article)
+    yield "cards", f"{asked} by number of cards, {_card_name(article)}", cards_lines(article)
     helps = "What would help" if article.asked.fits else f"What would run {asked}"
     yield "help", helps, _help_lines(article)
     yield (
@@ -89,8 +90,9 @@ def _bullets(sentences: Iterable[str]) -> Iterator[str]:
 def _running_lines(article: Article, running: Judgement) -> Iterator[str]:
     yield from _bullets(configuration_sentences(article, running))
     yield from _bullets(f"{what} {text}" for what, text in speed_sentences(running))
-    if running.speed is None:
+    if running.speed is None and not article.about.is_embedding:
         yield from _bullets([unknown_speed_text(article)])
+    yield from _bullets(larger_steps_sentences(article, running))
     yield from _bullets(f"Mind: {warning.text}" for warning in running.warnings)
     if running.shell_line is not None:
         yield ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from llmfit.advisor.memory.settings import LaunchSettings
 from llmfit.advisor.recommend.article.tables import SEARCH_STEP_TOKENS
-from llmfit.advisor.recommend.article.values import Article, CardsRow, ContextLadder, QuantRow
+from llmfit.advisor.recommend.article.values import Article, CardsRow, ContextLadder, GoalChoice, QuantRow
 from llmfit.advisor.recommend.cost.of_judgement import TokenEnergy
 from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.ladders import DEFAULTS, QUANT_LADDER
+from llmfit.advisor.recommend.quality import TIE_POINTS
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GIB, format_context, two_figures
 from llmfit.tui.article_words import loss_words, verdict_words
@@ -16,6 +18,8 @@ from llmfit.tui.cli.render import TEXT_WIDTH, VERDICT_GLYPH, table, wrapped
 from llmfit.tui.speed_words import depth_text, range_text, seconds_text
 
 CHART_COLUMNS = 40
+ALL_GOALS = 3
+SMALL_KWH = 0.1
 _NOTHING, _UNKNOWN = "–", "?"
 Rows = list[list[str]]
 
@@ -81,10 +85,12 @@ def _quant_cells(article: Article, row: QuantRow) -> list[str]:
 def _quant_legend(article: Article) -> Iterator[str]:
     speeds = [row.judgement.speed for row in article.quants if row.judgement.speed is not None]
     depth = depth_text(speeds[0].depth_tokens) if speeds else ""
+    prefill = speeds[0].prefill if speeds else None
+    prompt = "" if prefill is None else f", prefill of a prompt of {prefill.prompt_tokens}"
     yield (
-        "total: weights, KV cache, buffers, driver and server on all devices. in RAM: weights and cache. "
-        f"decode, prefill: tok/s{depth or ' in an empty context'}. loss: points of ability, 0 to 100, that "
-        "the file type costs; less than 6 are a tie."
+        "weights: as they are loaded. total: weights, KV cache, buffers, driver and server on all devices. "
+        f"in RAM: weights and cache. decode, prefill: tok/s{depth or ' in an empty context'}{prompt}. loss: "
+        f"points of ability, 0 to 100, that the file type costs; less than {TIE_POINTS:.0f} are a tie."
     )
     runs = [row.judgement for row in article.quants if row.fits]
     if any(judgement.speed is None for judgement in runs):
@@ -98,28 +104,39 @@ def _quant_legend(article: Article) -> Iterator[str]:
 
 
 def goal_lines(article: Article) -> Iterator[str]:
-    """Only where a goal leads to something else than what the article is about."""
-    rows = [["goal", "type", "KV", "ubatch", "fits", "decode", "prefill", "loss"]]
+    """Only where a goal leads to something else than what the article is about; goals that lead to the same
+    share a row."""
+    goals_of: dict[tuple[str, LaunchSettings], list[GoalChoice]] = {}
     for choice in article.goals:
-        judgement, settings = choice.judgement, choice.judgement.settings
+        goals_of.setdefault(_configuration(choice.judgement), []).append(choice)
+    if not goals_of.keys() - {_configuration(article.subject)}:
+        return
+    rows = [["goal", "type", "KV", "ubatch", "fits", "decode", "prefill", "loss"]]
+    for (quant, settings), choices in goals_of.items():
+        judgement = choices[0].judgement
         rows.append(
             [
-                choice.goal,
-                printable(judgement.model.quantization),
+                "all three" if len(choices) == ALL_GOALS else ", ".join(choice.goal for choice in choices),
+                printable(quant),
                 settings.cache_type_k,
                 str(settings.ubatch),
                 _fits_cell(judgement),
                 *_speed_cells(judgement),
-                loss_words(choice.loss),
+                loss_words(choices[0].loss),
             ]
         )
     right = {3, 5, 6, 7}
     if {row[3] for row in rows[1:]} == {str(DEFAULTS.ubatch)}:
         rows, right = [row[:3] + row[4:] for row in rows], {4, 5, 6}
-    chosen = {choice.judgement.settings for choice in article.goals}
-    if chosen - {article.subject.settings} or len(chosen) > 1:
-        yield from _indented(rows, right)
-        yield from _legend("llmfit command MODEL --goal speed prints the command of one of them.")
+    yield from _indented(rows, right)
+    yield from _legend(
+        f"Goals: {', '.join(choice.goal for choice in article.goals)}. llmfit command MODEL --goal "
+        f"{article.goals[0].goal} prints the command of one of them."
+    )
+
+
+def _configuration(judgement: Judgement) -> tuple[str, LaunchSettings]:
+    return judgement.model.quantization, judgement.settings
 
 
 # ---------------------------------------------------------------- contexts
@@ -247,12 +264,17 @@ def energy_lines(article: Article) -> Iterator[str]:
         yield from wrapped(printable(line), TEXT_WIDTH, "  - ")
 
 
+def _kwh(kwh: float) -> str:
+    """Small models read a million tokens for watt hours."""
+    return two_figures(kwh) if kwh >= SMALL_KWH else f"{kwh:.2g}"
+
+
 def _energy_cells(what: str, energy: TokenEnergy) -> list[str]:
     kwh, watts = energy.kwh_per_million, energy.power.watts
     return [
         what,
-        two_figures(kwh.expected),
-        f"{two_figures(kwh.low)}-{two_figures(kwh.high)}",
+        _kwh(kwh.expected),
+        f"{_kwh(kwh.low)}-{_kwh(kwh.high)}",
         two_figures(watts.expected),
         two_figures(energy.tok_s.expected),
     ]

@@ -53,7 +53,7 @@ def with_cards(machine: Machine, card: Gpu, n_cards: int) -> Machine:
 
 
 def cards_rows(case: Case, asked: Judgement, build: Variants | None) -> tuple[CardsRow, ...]:
-    """``asked``'s file type on one, two and four cards; empty where cards cannot be added."""
+    """``asked``'s file type on one, two, four cards and as many as are here; empty where cards cannot be added."""
     return tuple(_cards_rows(case, asked, build))
 
 
@@ -61,7 +61,9 @@ def _cards_rows(case: Case, asked: Judgement, build: Variants | None) -> Iterato
     card = card_of(case.machine)
     if card is None or case.request.tensor_split is not None:
         return  # the user's proportions are for the cards that are there
-    for n_cards in CARD_COUNTS:
+    here = len(case.machine.gpus)
+    counts = {*CARD_COUNTS, here} if with_cards(case.machine, card, here) is case.machine else CARD_COUNTS
+    for n_cards in sorted(counts):
         machine = with_cards(case.machine, card, n_cards)
         is_this = machine is case.machine
         judgement = asked if is_this else _judged_on(case, asked.model, machine)

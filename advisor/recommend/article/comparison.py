@@ -105,7 +105,7 @@ def _contender(
         about=known.about,
         architecture=architecture_of(model),
         judgement=judgement,
-        weights_bytes=sum(tensor.n_bytes for tensor in model.tensors),
+        weights_bytes=judgement.memory.weights_bytes,
         loss=loss_of(judgement, known.facts),
         quality=known.facts.quality,
         reduced=quality_after_losses(judgement, known.facts),
@@ -160,16 +160,17 @@ def _speed_differences(contenders: Sequence[Contender]) -> Iterator[str]:
     quick = known[0][1]
     alike = [name for name, speed in known if quick.expected / speed.expected < CLEARLY_FASTER]
     slower = [(name, speed) for name, speed in known if name not in alike]
-    figure = f"{two_figures(quick.expected)} tok/s"
+    if len(alike) > 1:
+        figures = _listed([two_figures(speed.expected) for _, speed in known[: len(alike)]])
+        yield f"{_listed(alike)} write about as fast: {figures} tok/s."
     if not slower:
-        yield f"{_listed(alike)} write about as fast: about {figure}."
         return
     times = (
         f"{two_figures(quick.expected / speed.expected)} times as fast as {name} "
         f"({two_figures(speed.expected)}{'' if quick.low > speed.high else ', their ranges overlap'})"
         for name, speed in slower
     )
-    yield f"{_listed(alike)} {'write' if len(alike) > 1 else 'writes'} {figure}, {_listed(list(times))}."
+    yield f"{known[0][0]} writes {two_figures(quick.expected)} tok/s, {_listed(list(times))}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -81,7 +81,7 @@ def _quant_row(judgement: Judgement, facts: QualityFacts, native_quant: str | No
     model = judgement.model
     return QuantRow(
         quant=model.quantization,
-        weights_bytes=sum(tensor.n_bytes for tensor in model.tensors),
+        weights_bytes=judgement.memory.weights_bytes,
         file_bytes=model.file_bytes,
         judgement=judgement,
         loss=facts.file_type_loss(model.quantization),

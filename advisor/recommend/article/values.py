@@ -33,6 +33,8 @@ class About:
     tool_use: str | None = None
     """``native``, ``prompt`` or ``none``."""
     notes: tuple[str, ...] = ()
+    is_embedding: bool = False
+    """It turns text into vectors and writes none: decode means nothing, and there is no ability to lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ class QuantRow:
 
     quant: str
     weights_bytes: int
+    """As they are loaded: without blocks that stay in the file (MTP), twice what two devices need."""
     file_bytes: int
     judgement: Judgement
     loss: Loss | None

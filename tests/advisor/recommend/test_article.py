@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -9,21 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.advisor.recommend.article.build import largest_running
-from llmfit.advisor.recommend.article.cards import RAM_SIZES_BYTES, card_of, with_cards
+from llmfit.advisor.recommend.article.cards import RAM_SIZES_BYTES, card_of, cards_rows, with_cards
 from llmfit.advisor.recommend.article.tables import (
     DEPTHS_TOKENS,
     LISTED_FILE_TYPES,
     SEARCH_STEP_TOKENS,
+    Case,
     ladder_contexts,
 )
 from llmfit.advisor.recommend.article.values import Article, QuantRow
 from llmfit.advisor.recommend.judgement import Judgement
+from llmfit.advisor.recommend.quality import QualityFacts
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge
 from llmfit.advisor.units import GIB
 from llmfit.catalog.build import build_model
 from llmfit.catalog.models import find_model
 from llmfit.tui.model_article import article_of, subject_of
+from llmfit.tui.model_facts import quality_facts
 from llmfit.tui.session import MachineCache, machine_from
 
 MIMO = {"model": "mimo-v2-flash", "gpu": "2x RTX 3090", "ram": "64GiB"}
@@ -37,6 +41,10 @@ def article(**values: str) -> Article:
 
 def mimo() -> Article:
     return article(**MIMO)
+
+
+def mimo_facts() -> QualityFacts:
+    return quality_facts(mimo().asked.model)
 
 
 def qwen() -> Article:
@@ -63,6 +71,8 @@ def test_every_file_type_is_judged_at_one_context(found: object) -> None:
         assert row.judgement.settings == alone.settings and row.judgement.memory == alone.memory
         assert (row.judgement.verdict, row.judgement.speed) == (alone.verdict, alone.speed)
     assert all(row.judgement.settings.context_tokens == 32768 for row in told.quants)
+    assert all(row.weights_bytes == row.judgement.memory.weights_bytes for row in told.quants)
+    assert all(row.weights_bytes < row.total_bytes for row in told.quants), "blocks for MTP stay in the file"
 
 
 def test_what_cannot_run_has_no_speed() -> None:
@@ -211,6 +221,22 @@ def test_one_two_and_four_cards() -> None:
     assert told.cards[1].judgement is told.asked
     shortfalls = [row.judgement.shortfall_bytes for row in told.cards]
     assert shortfalls == sorted(shortfalls, reverse=True)
+
+
+def test_the_number_of_cards_that_are_here_has_a_row() -> None:
+    machine = machine_from({"gpu": "3x RTX 3090", "ram": "64GiB"})
+    case = Case(machine, Request(context_tokens=4096), mimo_facts())
+    asked = judge(build_model(find_model("Qwen3-0.6B"), "Q8_0"), machine, case.request, remedies=False)
+    rows = cards_rows(case, asked, None)
+    assert [(row.n_cards, row.is_this_machine) for row in rows] == [
+        (1, False),
+        (2, False),
+        (3, True),
+        (4, False),
+    ]
+    mixed = machine_from({"gpu": ["RTX 3090", "RTX 4070"], "ram": "64GiB"})
+    rows = cards_rows(replace(case, machine=mixed), asked, None)
+    assert [row.n_cards for row in rows] == [1, 2, 4] and not any(row.is_this_machine for row in rows)
 
 
 def test_the_best_type_of_more_cards_is_no_smaller() -> None:

@@ -82,3 +82,22 @@ def test_what_does_not_run_has_no_speed_and_is_said() -> None:
     assert mimo.deep is None and mimo.prompt is None and mimo.energy.output is None
     assert found.differences[0].startswith("MiMo-V2-Flash does not run")
     assert not any("as fast" in line or "abler" in line for line in found.differences)
+
+
+def test_about_as_fast_comes_with_each_ones_figure() -> None:
+    """Those that are alike are not given the quickest one's figure, nor its lead over the others."""
+    found = compare(
+        [
+            entry(model="qwen3.6-27b", gpu="RTX 3090", quant="Q4_K_M"),
+            entry(model="gemma-3-27b", gpu="RTX 3090", quant="Q5_K_M"),
+            entry(model="gpt-oss-20b", gpu="none"),
+        ]
+    )
+    quick, alike, slow = (one.judgement.speed for one in found.contenders)
+    assert quick is not None and alike is not None and slow is not None
+    figures = f"{quick.decode_tok_s.expected:.0f} and {alike.decode_tok_s.expected:.0f}"
+    assert f"Qwen3.6-27B and gemma-3-27b-it write about as fast: {figures} tok/s." in found.differences
+    ratio = quick.decode_tok_s.expected / slow.decode_tok_s.expected
+    assert f"Qwen3.6-27B writes {quick.decode_tok_s.expected:.0f} tok/s, {ratio:.1f} times" in " ".join(
+        found.differences
+    )

@@ -69,8 +69,8 @@ def test_a_model_that_fits_has_every_section(run: Run) -> None:
     lines = lines_of(run, "Qwen3-32B", *CARD)
     for title in (
         "The model", "What to run: Q4_K_M", "The best for a goal", "File types with 32K",
-        "Context by type of KV cache", "Decode of Q4_K_M", "Time to the first token", "Q4_K_M on one, two",
-        "Electricity for a million tokens", "Known pitfalls", "Evidence",
+        "Context by type of KV cache", "Decode of Q4_K_M", "Time to the first token",
+        "Q4_K_M by number of cards", "Electricity for a million tokens", "Known pitfalls", "Evidence",
     ):  # fmt: skip
         assert any(line.startswith(title) for line in lines), title
     assert any(line.startswith("llama-server ") for line in lines)
@@ -100,6 +100,27 @@ def test_evidence_lists_every_score_under_its_source(run: Run) -> None:
     text = " ".join(" ".join(long).split())
     for score in scores:
         assert f"{score['score']:g} {score['unit']} " in text
+
+
+def test_a_goal_that_only_changes_the_file_type_is_shown(run: Run) -> None:
+    """Q3_K_M is the largest of the usual types on these cards; IQ4_XS fits as well and loses less."""
+    small = ("qwen3.6-27b", "--gpu", "2x RTX 3060 12GB", "--ram", "32GiB", "--vram-free", "12GiB,6GiB")
+    lines = lines_of(run, *small)
+    assert any(line.startswith("What to run: Q3_K_M") for line in lines)
+    start = next(number for number, line in enumerate(lines) if line.startswith("The best for a goal"))
+    assert lines[start + 2].split()[:3] == ["all", "three", "IQ4_XS"]
+
+
+def test_larger_steps_are_named_where_they_read_prompts_much_faster(run: Run) -> None:
+    text = " ".join("\n".join(lines_of(run, "gpt-oss-120b", *CARD)).split())
+    assert "With -ub 4096 it reads prompts of 4096 tokens at" in text
+    assert "With -ub" not in "\n".join(lines_of(run, "Qwen3-32B", *CARD))
+
+
+def test_an_embedding_model_promises_no_text(run: Run) -> None:
+    lines = lines_of(run, "Qwen3-Embedding-0.6B", *CARD)
+    assert "writes none" in " ".join(lines[1:6]) and "--embedding" in " ".join(lines[1:6])
+    assert not any(line.startswith(("Decode of", "The best for a goal")) for line in lines)
 
 
 def test_the_depth_chart_is_longest_where_nothing_is_in_the_context(run: Run) -> None:
