@@ -92,7 +92,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     )
     recommend.add_argument("--license", metavar="NAME", help="only models under this licence: apache-2.0")
     recommend.add_argument("--family", metavar="NAME", help="only models of this family, e.g. Qwen")
-    recommend.add_argument("--limit", type=positive_count, default=5, metavar="N")
+    recommend.add_argument("--limit", type=positive_count, metavar="N", help="rows (5)")
     recommend.add_argument(
         "--tiers", action="store_true", help="the first choice by use for usual machines of 12 to 128 GB"
     )

@@ -13,6 +13,8 @@ from llmfit.tui.cli.render import recommendation_lines
 from llmfit.tui.session import machine_from, recommendations_for, with_speeds
 
 SCHEMA = "llmfit.recommend/1"
+DEFAULT_USE = "general"
+USUAL_LIMIT = 5
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -26,7 +28,7 @@ def run(parsed: argparse.Namespace) -> int:
         parsed.use_case or DEFAULT_USE,
         context_tokens=parsed.context,
         min_tok_s=parsed.min_tps,
-        limit=parsed.limit,
+        limit=parsed.limit or USUAL_LIMIT,
         speeds=known.speeds,
         narrowed=narrowed,
     )
@@ -46,9 +48,6 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-DEFAULT_USE = "general"
-
-
 def _run_tiers(parsed: argparse.Namespace, narrowed: Narrowing) -> int:
     """Classes of hardware are described ones: options of a machine would contradict them."""
     from llmfit.tui.cli.tiers import choose_for_tiers, tier_document, tier_lines
@@ -56,8 +55,10 @@ def _run_tiers(parsed: argparse.Namespace, narrowed: Narrowing) -> int:
     for option in ("gpu", "ram", "ram_bandwidth", "vram_free", "machine"):
         if getattr(parsed, option, None) is not None:
             raise UsageError("--tiers", f"contradicts --{option.replace('_', '-')}", "Leave one of them out.")
-    if parsed.use_case is not None:
-        raise UsageError("--tiers", "shows every use, so it contradicts --use-case", "Leave one of them out.")
+    for option, why in (("use_case", "shows every use"), ("limit", "shows the first choice alone")):
+        if getattr(parsed, option) is not None:
+            said = f"{why}, so it contradicts --{option.replace('_', '-')}"
+            raise UsageError("--tiers", said, "Leave one of them out.")
     choices = tuple(choose_for_tiers(parsed.context, parsed.min_tps, narrowed))
     if parsed.json:
         print_json({"schema": SCHEMA, "tiers": [tier_document(one) for one in choices]})

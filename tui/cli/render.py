@@ -191,9 +191,13 @@ def recommendation_lines(
     yield ""
     if not recommendations:
         if machine.memory.capacity_bytes is None:
-            yield "How much RAM there is could not be read, so nothing is proposed: name it with --ram SIZE."
+            yield from wrapped(
+                "How much RAM there is could not be read, so nothing is proposed: name it with --ram SIZE."
+            )
         else:
-            yield "Nothing in the catalogue fits this machine at this context and speed."
+            yield from wrapped(
+                "Nothing that meets what was asked (use, context, speed, licence, family) fits this machine."
+            )
         return
     yield from picks_table(recommendations)
     if any(_lacks_ram_bandwidth(recommendation.judgement) for recommendation in recommendations):

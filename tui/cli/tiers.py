@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from llmfit.advisor.units import format_context
 from llmfit.tui.candidates import Narrowing
 from llmfit.tui.cli.documents import Document, recommendation_document
 from llmfit.tui.cli.options import USE_CASES
-from llmfit.tui.cli.render import machine_line, table, two_figures, wrapped
+from llmfit.tui.cli.render import TABLE_WIDTH, machine_line, table, two_figures, wrapped
 from llmfit.tui.session import machine_from, recommendations_for
 
 
@@ -55,13 +56,18 @@ def tier_lines(all_choices: Sequence[TierChoices]) -> Iterator[str]:
     """One row for every model that is first in a class, with the uses for which it is."""
     yield "The first choice by GPU memory and use"
     yield ""
-    rows = [["", "model", "quant", "ctx", "tok/s", "for"]]
+    rows = [["", "model", "quant", "ctx", "tok/s"]]
+    uses_of = ["for"]
     for choices in all_choices:
         size = f"{choices.tier.memory_gb} GB"
         for found, uses in _by_model(choices):
-            rows.append([size, *found, ", ".join(uses)])
+            rows.append([size, *found])
+            uses_of.append(", ".join(uses))
             size = ""
-    yield from table(rows, right=(0, 3, 4))
+    cells = table(rows, right=(0, 3, 4))
+    start = max(len(line) for line in cells) + 2
+    for line, text in zip(cells, uses_of, strict=True):
+        yield from wrapped_beside(line.ljust(start), text)
     yield ""
     yield "What stands for each class:"
     for choices in all_choices:
@@ -70,6 +76,12 @@ def tier_lines(all_choices: Sequence[TierChoices]) -> Iterator[str]:
         f"Assumed beside a card: {TIER_RAM} of RAM read at {TIER_RAM_GB_PER_S} GB/s (1e9 bytes). tok/s: "
         "decode, nothing in the context yet. Ask with --gpu for reasons, memory and the command."
     )
+
+
+def wrapped_beside(start: str, text: str) -> list[str]:
+    """``text`` behind ``start``, going on below itself, in TABLE_WIDTH columns."""
+    first, *more = textwrap.wrap(text, TABLE_WIDTH - len(start)) or [""]
+    return [start + first, *(" " * len(start) + line for line in more)]
 
 
 def _by_model(choices: TierChoices) -> Iterator[tuple[list[str], list[str]]]:
