@@ -39,12 +39,13 @@ def assumptions(plan: Plan) -> Iterator[str]:
 
 
 def host_sentence(host: Host) -> str:
-    """``A desktop has …``."""
+    """``RAM of a desktop: …``."""
     steps = dict.fromkeys(host.ram_text(fit) for fit in host.ram_fits)
     sizes = {
-        text: [fit.size_bytes // GIB for fit in host.ram_fits if host.ram_text(fit) == text] for text in steps
+        text: [round(fit.size_bytes / GIB) for fit in host.ram_fits if host.ram_text(fit) == text]
+        for text in steps
     }
-    said = "; ".join(f"{_sizes(found)} GiB in {text}" for text, found in sizes.items())
+    said = "; ".join(f"{_sizes(found)} GiB {text}" for text, found in sizes.items())
     name = host.name if host.name.startswith("this") else f"a {host.name}"
     return f"RAM of {name}: {said} (peak)."
 

@@ -69,6 +69,8 @@ def question_from(values: Values) -> Asked:
         request = replace(request, context_tokens=tokens)
     tps, limit = values.get("tps"), values.get("limit")
     upgrade = bool(values.get("upgrade"))
+    if upgrade and values.get("host_usd") is not None:
+        raise UsageError("--host-usd", "contradicts --upgrade", "The computer is there already.")
     cards, boxes = (list_cards(), list_boxes()) if upgrade else _hardware(values)
     question = Question(
         model=model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from llmfit.advisor.memory.breakdown import MemoryEstimate
@@ -12,7 +11,7 @@ from llmfit.advisor.recommend.plan.values import BOX, CARDS, CARDS_AND_RAM, Cand
 from llmfit.advisor.recommend.warnings import OF_THE_MACHINE
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import GB, GIB, format_context, format_gib
-from llmfit.tui.cli.render import TEXT_WIDTH, table, two_figures
+from llmfit.tui.cli.render import table, two_figures, wrapped
 from llmfit.tui.plan_words import assumptions
 from llmfit.tui.speed_words import speed_text
 
@@ -29,12 +28,12 @@ def plan_lines(plan: Plan, target_is_given: bool, cheaper: Sequence[Cheaper]) ->
     notes = _Notes()
     for group, title in _groups(shown):
         yield ""
-        yield from _wrapped(title)
+        yield from wrapped(title)
         yield from _table([option for option in shown if option.candidate.group == group], notes)
     if notes.texts:
         yield ""
     for number, text in enumerate(notes.texts, 1):
-        yield from _wrapped(text, f"{number} ")
+        yield from wrapped(text, start=f"{number} ")
     yield from _below(plan, cheaper)
 
 
@@ -51,9 +50,9 @@ def _introduction(plan: Plan, target_is_given: bool) -> Iterator[str]:
         if question.budget_usd is not None:
             limit = f" for at most USD {question.budget_usd:,.0f}"
         where = "of what is named" if question.names_hardware else "in the catalogue"
-        yield from _wrapped(f"Nothing {where} runs it{limit}.")
+        yield from wrapped(f"Nothing {where} runs it{limit}.")
         return
-    yield from _wrapped(_needs(shown))
+    yield from wrapped(_needs(shown))
     wanted = f"Wanted: {two_figures(question.target_tok_s)} tok/s"
     if not target_is_given:
         wanted += " (as fast as a person reads; --tps asks for more)"
@@ -61,11 +60,12 @@ def _introduction(plan: Plan, target_is_given: bool) -> Iterator[str]:
         wanted += f", for at most USD {question.budget_usd:,.0f}"
     if not plan.options:
         wanted += ". Nothing here reaches that; this comes nearest"
-    yield from _wrapped(f"{wanted}.")
-    yield from _wrapped(
+    yield from wrapped(f"{wanted}.")
+    yield from wrapped(
         "In the tables: RAM in GiB; USD, and the month of that list price; tokens generated a second "
         f"with {_depth(question.request.depth_tokens)}, in brackets where four of five machines should "
-        "lie; prompt tokens read a second; rated watts."
+        "lie; prompt tokens read a second; watts that the cards are rated at, or that the whole computer was "
+        "seen to draw."
     )
 
 
@@ -80,13 +80,14 @@ def _needs(shown: Sequence[Option]) -> str:
     memory: MemoryEstimate = judgement.memory
     model = judgement.model
     file_bytes = model.file_bytes or sum(tensor.n_bytes for tensor in model.tensors)
-    where = option.candidate.name
+    where = f"on {option.candidate.name}"
     if judgement.verdict != FITS_GPU:
-        where += " and in RAM"
+        where = f"{where} and in RAM" if option.candidate.n_cards else "in RAM"
+    size_gb = f"{file_bytes / GB:.0f}" if file_bytes >= 10 * GB else f"{file_bytes / GB:.1f}"
     return (
-        f"The file has {file_bytes / GB:.0f} GB ({format_gib(file_bytes)}), the KV cache in "
+        f"The file has {size_gb} GB ({format_gib(file_bytes)}), the KV cache in "
         f"{judgement.settings.cache_type_k} {format_gib(memory.kv_cache_bytes)}; loaded, with buffers and "
-        f"driver, that is {format_gib(memory.total_bytes)} on {where}."
+        f"driver, that is {format_gib(memory.total_bytes)} {where}."
     )
 
 
@@ -152,7 +153,7 @@ def _row(option: Option, notes: _Notes) -> list[str]:
 def _ram(candidate: Candidate) -> str:
     if candidate.kind != CARDS_AND_RAM or candidate.ram is None:
         return ""
-    return str(candidate.ram.size_bytes // GIB)
+    return str(round(candidate.ram.size_bytes / GIB))
 
 
 def _watts(option: Option) -> str:
@@ -164,7 +165,7 @@ def _watts(option: Option) -> str:
 def _name(candidate: Candidate) -> str:
     if candidate.kind != CARDS_AND_RAM or candidate.ram is None:
         return candidate.name
-    return f"{candidate.name} + {candidate.ram.size_bytes // GIB} GiB"
+    return f"{candidate.name} + {round(candidate.ram.size_bytes / GIB)} GiB"
 
 
 def _remarks(option: Option) -> Iterator[str]:
@@ -172,7 +173,7 @@ def _remarks(option: Option) -> Iterator[str]:
     if judgement.settings.cache_type_k != "f16":
         yield f"with the KV cache in {judgement.settings.cache_type_k}: in f16 it does not fit there."
     if box is not None and judgement.verdict != FITS_GPU:
-        yield "more than its GPU may use by default: the CPU computes a part."
+        yield "the CPU computes a part: its GPU may not use more by default, or the settings say so."
     if box is not None and box.withdrawn is not None:
         yield "withdrawn by its maker; the price is its last, and only used ones are left."
     for caution in option.cautions:
@@ -196,7 +197,7 @@ def _below(plan: Plan, cheaper: Sequence[Cheaper]) -> Iterator[str]:
             yield ""
             yield title
         for line in lines:
-            yield from _wrapped(line, "  - ")
+            yield from wrapped(line, start="  - ")
 
 
 def _miss(option: Option) -> str:
@@ -230,12 +231,6 @@ def _warnings(plan: Plan) -> list[str]:
 
 
 _OF_ONE_MACHINE = frozenset({"prompt_cache", "device_order", "no_repository"})
-
-
-def _wrapped(text: str, first: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        text, TEXT_WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
-    )
 
 
 __all__ = ["plan_lines"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from llmfit.advisor.recommend.judgement import FITS_CPU, FITS_GPU, FITS_OFFLOAD, Judgement
@@ -19,7 +18,7 @@ from llmfit.advisor.recommend.plan.upgrade import (
 from llmfit.advisor.recommend.plan.values import Option, Question
 from llmfit.advisor.text import printable
 from llmfit.advisor.units import format_context, format_gib
-from llmfit.tui.cli.render import TEXT_WIDTH, machine_line, two_figures, verdict_text
+from llmfit.tui.cli.render import machine_line, two_figures, verdict_text, wrapped
 
 _TITLES = (
     (ADD_SAME, "More of the same card"),
@@ -41,7 +40,7 @@ def upgrade_lines(
     yield f"{name} {printable(question.model.quantization, 20)} at {context} of context"
     yield printable(machine_line(now.machine))
     yield ""
-    yield from _wrapped(f"Today it {_today(now)}.")
+    yield from wrapped(f"Today it {_today(now)}.")
     target = f"{two_figures(question.target_tok_s)} tok/s"
     if upgrade.is_enough:
         said = (
@@ -49,10 +48,12 @@ def upgrade_lines(
             if target_is_given
             else (f"That is faster than a person reads ({target}): nothing to buy. --tps asks for more.")
         )
-        yield from _wrapped(said)
+        yield from wrapped(said)
         return
     if not upgrade.gains:
-        yield from _wrapped(f"No single change brings {target}." + (" Nearest:" if upgrade.nearest else ""))
+        budget = "" if question.budget_usd is None else f" for at most USD {question.budget_usd:,.0f}"
+        nearest = " Nearest:" if upgrade.nearest else ""
+        yield from wrapped(f"No single change{budget} brings {target}.{nearest}")
     yield from _gains(upgrade, limit)
     yield from _instead(instead)
     yield from _rests_on(question, upgrade)
@@ -74,7 +75,7 @@ def _gains(upgrade: Upgrade, limit: int) -> Iterator[str]:
             yield ""
             yield title
         for gain in of_kind:
-            yield from _wrapped(gain_sentence(gain), "  - ")
+            yield from wrapped(gain_sentence(gain), start="  - ")
 
 
 def gain_sentence(gain: Gain) -> str:
@@ -102,7 +103,7 @@ def _speeds(gain: Gain, before: float | None) -> str:
     if not gain.before.fits:
         return f"from not at all to {after}"
     if before is None:
-        return f"from {_WHERE[gain.before.verdict]} to {after}"
+        return f"from an unknown speed {_WHERE[gain.before.verdict]} to {after}"
     return f"from {two_figures(before)} ({_WHERE[gain.before.verdict]}) to {after}"
 
 
@@ -116,10 +117,10 @@ def _instead(option: Option | None) -> Iterator[str]:
         gone = " Its maker has withdrawn it: only used ones are left."
     yield ""
     yield "Another computer"
-    yield from _wrapped(
+    yield from wrapped(
         f"{candidate.name}, {verdict_text(option.judgement)}: {two_figures(option.decode_tok_s)} tok/s; "
         f"USD {candidate.price_usd:,.0f}{date}.{gone}",
-        "  - ",
+        start="  - ",
     )
 
 
@@ -131,6 +132,11 @@ def _rests_on(question: Question, upgrade: Upgrade) -> Iterator[str]:
         "Whether slots, space, power supply and cooling allow it, nobody looked at.",
         *upgrade.now.assumed,
     ]
+    if upgrade.now.verdict != FITS_GPU and upgrade.now.machine.memory.bandwidth_bytes_per_s is None:
+        lines.append(
+            "How fast its RAM is, is not known (--ram-bandwidth GB/S): what weights in RAM do, today or with "
+            "more of it, is left out."
+        )
     if any(gain.change.ram_bytes is not None for gain in shown):
         lines.append(
             f"RAM is taken as fast as today's and counts USD {question.costs.ram_usd_per_gb:g} a GB in all "
@@ -139,13 +145,7 @@ def _rests_on(question: Question, upgrade: Upgrade) -> Iterator[str]:
     yield ""
     yield "To know"
     for line in lines:
-        yield from _wrapped(printable(line), "  - ")
-
-
-def _wrapped(text: str, first: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        text, TEXT_WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
-    )
+        yield from wrapped(printable(line), start="  - ")
 
 
 __all__ = ["gain_sentence", "upgrade_lines"]

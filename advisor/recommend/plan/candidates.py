@@ -39,7 +39,7 @@ def candidates_of(question: Question, size: ModelBytes) -> dict[str, list[Candid
     for candidate in sorted(found, key=by_price):
         if candidate.kind == CARDS_AND_RAM and candidate.price_usd is None:
             continue  # of prices that are not known those of the simpler kinds are enough
-        if may_hold(candidate, size) and _in_budget(candidate, question.budget_usd):
+        if may_hold(candidate, size) and in_budget(candidate.price_usd, question.budget_usd):
             groups.setdefault(candidate.group, []).append(candidate)
     return groups
 
@@ -75,13 +75,17 @@ def machine_of(candidate: Candidate, question: Question) -> Machine:
         return simulate_machine([spec], None, None, None, question.lookup)
     specs = ["none"]
     if candidate.card is not None:
-        sized = len(candidate.card.facts.memory_bytes_options) > 1
-        name = candidate.card.facts.id + (f" {candidate.card.memory_bytes // GIB}GB" if sized else "")
-        specs = [f"{candidate.n_cards}x {name}"]
+        specs = [spec_of(candidate.card, candidate.n_cards)]
     machine = simulate_machine(specs, "64GiB", None, None, question.lookup)
     if candidate.host is None or candidate.ram is None:
         return machine
     return candidate.host.with_ram(machine, candidate.ram)
+
+
+def spec_of(card: CardOffer, count: int) -> str:
+    """As ``--gpu`` takes it: by its id, with its memory where there is a choice."""
+    sized = len(card.facts.memory_bytes_options) > 1
+    return f"{count}x {card.facts.id}" + (f" {card.memory_bytes // GIB}GB" if sized else "")
 
 
 def larger_ram(candidate: Candidate) -> Candidate | None:
@@ -128,11 +132,17 @@ def by_price(candidate: Candidate) -> tuple[bool, float, int]:
     return price is None, price or 0.0, 0 if price is None else candidate.n_cards
 
 
-def _in_budget(candidate: Candidate, budget_usd: float | None) -> bool:
+def in_budget(price_usd: float | None, budget_usd: float | None) -> bool:
     """A price that is not known is in no budget."""
-    if budget_usd is None:
-        return True
-    return candidate.price_usd is not None and candidate.price_usd <= budget_usd
+    return budget_usd is None or (price_usd is not None and price_usd <= budget_usd)
 
 
-__all__ = ["by_price", "candidates_of", "larger_ram", "machine_of", "worthwhile"]
+__all__ = [
+    "by_price",
+    "candidates_of",
+    "in_budget",
+    "larger_ram",
+    "machine_of",
+    "spec_of",
+    "worthwhile",
+]

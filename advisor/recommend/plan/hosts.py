@@ -59,11 +59,11 @@ class Host:
         return replace(machine, memory=memory, cpu=cpu)
 
     def ram_text(self, fit: RamFit) -> str:
-        """``2 channels of DDR5-5600, 90 GB/s``."""
+        """``in 2 channels of DDR5-5600, 90 GB/s``; ``at 50 GB/s`` where that was stated."""
         rate = f"{self.bytes_per_s(fit) / GB:.0f} GB/s"
         if self.stated_bytes_per_s is not None:
-            return rate
-        return f"{self.n_channels} channels of DDR5-{fit.transfer_rate_mt_s}, {rate}"
+            return f"at {rate}"
+        return f"in {self.n_channels} channels of DDR5-{fit.transfer_rate_mt_s}, {rate}"
 
 
 DESKTOP = Host(

@@ -40,8 +40,6 @@ SAME_ROUGHLY = 1.0
 MAX_UNPRICED = 2
 """Of a group: they cannot be ordered by price, and a long list of them helps nobody."""
 MAX_NEAREST = 4
-FEW_CARDS = 2
-"""Fit into any desktop."""
 
 
 def plan_hardware(question: Question) -> Plan:
@@ -72,18 +70,19 @@ def plan_hardware(question: Question) -> Plan:
 def _is_beaten(option: Option, options: Sequence[Option]) -> bool:
     """By one of another group whose price is no higher though it is of more, and that is no slower.
 
-    A whole computer's price covers the most, then that of cards beside any computer. More than two cards are
-    an effort that few cards and RAM spare, and what is withdrawn beats nothing that is sold.
+    A whole computer's price covers the most, then that of cards beside any computer. More cards than its host
+    takes are an effort that few cards and RAM spare, and what is withdrawn beats nothing that is sold.
     """
     candidate = option.candidate
     price_usd = candidate.price_usd
     if price_usd is None:
         return False
+    n_cards = max(candidate.n_cards, 0 if candidate.host is None else candidate.host.max_cards)
     return any(
         _COVERS[other.candidate.kind] > _COVERS[candidate.kind]
         and other.candidate.price_usd is not None
         and other.candidate.price_usd <= price_usd
-        and other.candidate.n_cards <= max(candidate.n_cards, FEW_CARDS)
+        and other.candidate.n_cards <= n_cards
         and not (other.candidate.box is not None and other.candidate.box.withdrawn)
         and other.decode_tok_s >= option.decode_tok_s
         and (other.prefill_tok_s or 0.0) >= (option.prefill_tok_s or 0.0)

@@ -15,7 +15,13 @@ from llmfit.advisor.hardware.offers import CardOffer
 from llmfit.advisor.hardware.simulate import simulate_machine
 from llmfit.advisor.recommend.judgement import FITS_GPU, VERDICT_ORDER, Judgement
 from llmfit.advisor.recommend.plan.bounds import ModelBytes
-from llmfit.advisor.recommend.plan.candidates import SPARE_RAM_BYTES, USABLE_SHARE, worthwhile
+from llmfit.advisor.recommend.plan.candidates import (
+    SPARE_RAM_BYTES,
+    USABLE_SHARE,
+    in_budget,
+    spec_of,
+    worthwhile,
+)
 from llmfit.advisor.recommend.plan.search import cautions_of, price_key
 from llmfit.advisor.recommend.plan.values import HostCosts, Question, short_name
 from llmfit.advisor.recommend.search import judge
@@ -25,6 +31,8 @@ ADD_SAME, ADD, REPLACE, ADD_RAM, ADD_BOTH = "add_same", "add", "replace", "add_r
 KINDS = (ADD_SAME, ADD, REPLACE, ADD_RAM, ADD_BOTH)
 NOTICEABLE_GAIN = 1.15
 """Less is within the doubt of the estimate."""
+MAX_NEAREST_JUDGED = 4
+"""Of a kind, those with the highest bounds: a bound is no speed, but what is far below is not near."""
 MUCH_FASTER = 1.25
 """A dearer change of the same kind must be so much faster than every cheaper one."""
 RAM_STEPS_BYTES = tuple(size * GIB for size in (32, 64, 128, 192, 256, 384, 512, 768))
@@ -85,7 +93,12 @@ def plan_upgrade(question: Question, machine: Machine, now: Judgement) -> Upgrad
     size = ModelBytes.of(question.model)
     gains: dict[str, list[Gain]] = {}
     too_slow: list[Change] = []
-    for change in sorted(changes_of(question, machine, now), key=lambda one: price_key(one.price_usd)):
+    changes = (
+        change
+        for change in changes_of(question, machine, now)
+        if in_budget(change.price_usd, question.budget_usd)
+    )
+    for change in sorted(changes, key=lambda one: price_key(one.price_usd)):
         kept = gains.setdefault(change.kind, [])
         bound = _bound_tok_s(change.machine, size)
         if bound < question.target_tok_s:
@@ -150,9 +163,7 @@ def _addable(machine: Machine, cards: Sequence[CardOffer]) -> list[CardOffer]:
 
 
 def _with_cards(question: Question, machine: Machine, card: CardOffer, count: int, *, keep: bool) -> Change:
-    sized = len(card.facts.memory_bytes_options) > 1
-    name = card.facts.id + (f" {card.memory_bytes // GIB}GB" if sized else "")
-    added = simulate_machine([f"{count}x {name}"], "64GiB", None, None, question.lookup).gpus
+    added = simulate_machine([spec_of(card, count)], "64GiB", None, None, question.lookup).gpus
     gpus = (*machine.gpus, *added) if keep else added
     numbered = tuple(replace(gpu, index=index) for index, gpu in enumerate(gpus))
     return Change(
@@ -266,15 +277,19 @@ def _by_price(gain: Gain) -> tuple[bool, float]:
 def _best_of_each_kind(
     question: Question, changes: Sequence[Change], size: ModelBytes, now: Judgement
 ) -> Iterator[Gain]:
-    """Of each kind the one whose bound is highest; of equals the cheapest. It misses the target."""
+    """Of each kind the cheapest of those that are about as fast as the fastest; they miss the target."""
     for kind in KINDS:
         of_kind = [change for change in changes if change.kind == kind and change.price_usd is not None]
         by_bound = sorted(of_kind, key=lambda change: -_bound_tok_s(change.machine, size))
-        for change in by_bound[:2]:
-            gain = _gain(question, change, now)
-            if gain is not None and _is_gain(gain):
-                yield gain
-                break
+        by_card: dict[object, Change] = {}
+        for change in by_bound:
+            by_card.setdefault(change.ram_bytes if change.card is None else change.card.facts.id, change)
+        found = [_gain(question, change, now) for change in list(by_card.values())[:MAX_NEAREST_JUDGED]]
+        gains = [gain for gain in found if gain is not None and _is_gain(gain)]
+        fastest_tok_s = max((gain.tok_s for gain in gains), default=0.0)
+        near = [gain for gain in gains if gain.tok_s * NOTICEABLE_GAIN >= fastest_tok_s]
+        if near:
+            yield min(near, key=_by_price)
 
 
 __all__ = [

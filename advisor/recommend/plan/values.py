@@ -28,7 +28,7 @@ MANY_CARDS = 4
 MANY_WATTS = 1500
 """What a household circuit carries for hours: 80 % of 15 A at 120 V are 1,440 W (US National Electrical Code,
 210.19 and 210.20; recalled, not read again)."""
-COUNTS = (1, 2, 3, 4, 6, 8)
+COUNTS = (1, 2, 3, 4, 5, 6, 7, 8)
 """How many cards of one kind are tried where they hold everything."""
 COUNTS_WITH_RAM = (1, 2, 4)
 """Beside weights in RAM: of more cards each brings less."""
