@@ -37,7 +37,8 @@ SAMPLE = (
 
 @cache
 def proposed(machine_name: str, use: str) -> tuple[Proposal, ...]:
-    return tuple(proposals(machine_name, use))
+    """The first three: each costs a start of llama-server, and two more say nothing new."""
+    return tuple(proposals(machine_name, use))[:3]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_llama_server_understands_each_and_allocates_what_was_told(
     machine_name: str, use: str, llama_cpp: LlamaCppBuild, files: Path
 ) -> None:
     found = proposed(machine_name, use)
-    assert len(found) >= 3
+    assert len(found) == 3
     for proposal in found:
         argv = proposal.argv_for(files / "not there.gguf")
         assert parse_refusal(llama_cpp, argv, proposal.cards, proposal.device_prefix) == ""

@@ -53,7 +53,7 @@ def with_cards(machine: Machine, card: Gpu, n_cards: int) -> Machine:
 
 
 def cards_rows(case: Case, asked: Judgement, build: Variants | None) -> tuple[CardsRow, ...]:
-    """``asked``'s file type on one, two, four cards and as many as are here; empty where cards cannot be added."""
+    """``asked``'s file type on one, two, four and the present number of cards; empty where none fit in."""
     return tuple(_cards_rows(case, asked, build))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmfit.advisor.recommend.article import tables
 from llmfit.advisor.recommend.article.build import largest_running
 from llmfit.advisor.recommend.article.cards import RAM_SIZES_BYTES, card_of, cards_rows, with_cards
 from llmfit.advisor.recommend.article.tables import (
@@ -39,8 +42,11 @@ def article(**values: str) -> Article:
     return article_of(subject_of(values, MachineCache()))
 
 
+@cache
 def mimo() -> Article:
-    return article(**MIMO)
+    """With a few of its file types: most of them run with experts in RAM, a tenth of a second each."""
+    with patch.object(tables, "LISTED_FILE_TYPES", ("Q8_0", "Q4_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS")):
+        return article(**MIMO)
 
 
 def mimo_facts() -> QualityFacts:
@@ -60,9 +66,8 @@ def judged(article: Article, quant: str, **fixed: object) -> Judgement:
 # ---------------------------------------------------------------- file types
 
 
-@pytest.mark.parametrize("found", [mimo, qwen], ids=["mimo", "qwen"])
-def test_every_file_type_is_judged_at_one_context(found: object) -> None:
-    told = found()  # type: ignore[operator]
+def test_every_file_type_is_judged_at_one_context() -> None:
+    told = qwen()
     assert {row.quant for row in told.quants} == set(LISTED_FILE_TYPES)
     sizes = [row.weights_bytes for row in told.quants]
     assert sizes == sorted(sizes, reverse=True)
@@ -71,8 +76,12 @@ def test_every_file_type_is_judged_at_one_context(found: object) -> None:
         assert row.judgement.settings == alone.settings and row.judgement.memory == alone.memory
         assert (row.judgement.verdict, row.judgement.speed) == (alone.verdict, alone.speed)
     assert all(row.judgement.settings.context_tokens == 32768 for row in told.quants)
-    assert all(row.weights_bytes == row.judgement.memory.weights_bytes for row in told.quants)
-    assert all(row.weights_bytes < row.total_bytes for row in told.quants), "blocks for MTP stay in the file"
+
+
+@pytest.mark.parametrize("found", [mimo, qwen], ids=["with MTP blocks, which stay in the file", "without"])
+def test_weights_are_a_part_of_the_total(found: Callable[[], Article]) -> None:
+    for row in found().quants:
+        assert row.weights_bytes == row.judgement.memory.weights_bytes < row.total_bytes
 
 
 def test_what_cannot_run_has_no_speed() -> None:
