@@ -75,11 +75,12 @@ def _recommend(machine: str) -> list[float]:
 
 
 async def _app(machine: str, idle: bool) -> list[float]:
-    from llmfit.tui.app import LlmfitApp
+    from llmfit.tui.app import SWITCH_INTERVAL_S, LlmfitApp
     from llmfit.tui.live_advice import LiveAdvice, other_contexts
     from llmfit.tui.screens.advisor import AdvisorScreen
     from llmfit.tui.widgets.picks_table import PicksTable
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     advice, times_ms = LiveAdvice(MACHINES[machine]), []
     app = LlmfitApp(advice)
     async with app.run_test(size=APP_SIZE) as pilot:
