@@ -23,15 +23,12 @@ from llmfit.tui.session import bits_per_weight, machine_from, model_choice, reco
 
 MACHINES = {
     "8 GB": {"gpu": "RTX 4060", "ram": "32GiB", "ram_bandwidth": "60"},
-    "12 GB": {"gpu": "RTX 3060 12GB", "ram": "32GiB", "ram_bandwidth": "50"},
     "24 GB": {"gpu": "RTX 3090", "ram": "64GiB", "ram_bandwidth": "50"},
     "2x 24 GB": {"gpu": "2x RTX 3090", "ram": "64GiB", "ram_bandwidth": "50"},
-    "48 GB": {"gpu": "RTX 6000 Ada", "ram": "64GiB"},
     "80 GB": {"gpu": "H100 80GB", "ram": "128GiB"},
     "CPU": {"gpu": "none", "ram": "32GiB", "ram_bandwidth": "60"},
     "Apple": {"gpu": "M4 Max 128GB"},
     "Spark": {"gpu": "DGX Spark"},
-    "AMD": {"gpu": "RX 7900 XTX", "ram": "64GiB"},
 }
 USES = ("general", "coding", "reasoning", "chat", "vision", "long-context")
 
@@ -64,7 +61,7 @@ def test_the_first_has_evidence_and_is_the_best_of_the_list(name: str) -> None:
     assert graded == sorted(graded, reverse=True), "what has no evidence comes last"
 
 
-@pytest.mark.parametrize("name", ["24 GB", "2x 24 GB", "48 GB", "80 GB", "Apple", "Spark", "AMD"])
+@pytest.mark.parametrize("name", ["24 GB", "2x 24 GB", "80 GB", "Apple", "Spark"])
 def test_a_large_machine_is_not_given_a_small_model(name: str) -> None:
     assert picks(name)[0].judgement.model.n_parameters > 20e9
 
