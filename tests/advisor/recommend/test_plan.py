@@ -47,26 +47,32 @@ def model(name: str, quant: str) -> Model:
     return build_model(find_model(name), quant)
 
 
-def question(name: str = "Qwen3-32B", quant: str = "Q4_K_M", tok_s: float = 15.0) -> Question:
+def question(name: str = "Qwen3-32B", quant: str = "Q4_K_M", tok_s: float = 20.0) -> Question:
+    """Of the large one with every third card: its weights in RAM are what takes time to place."""
+    every = 3 if name == MODELS[2][0] else 1
     return Question(
         model=model(name, quant),
         request=Request(context_tokens=16384),
         target_tok_s=tok_s,
-        cards=tuple(worthwhile(list_cards())),
+        cards=tuple(worthwhile(list_cards())[::every]),
         boxes=list_boxes(),
         lookup=lookup_gpu,
     )
 
 
 @cache
-def plan(name: str = "Qwen3-32B", quant: str = "Q4_K_M", tok_s: float = 15.0) -> Plan:
+def plan(name: str = "Qwen3-32B", quant: str = "Q4_K_M", tok_s: float = 20.0) -> Plan:
     return plan_hardware(question(name, quant, tok_s))
 
 
 @pytest.mark.parametrize("named", MODELS)
 def test_every_option_is_what_judge_says_of_that_machine(named: tuple[str, str]) -> None:
+    """The cheapest and the dearest of each kind."""
     asked = question(*named)
-    for option in plan(*named).options[::2]:
+    by_group: dict[str, list[Option]] = {}
+    for option in plan(*named).options:
+        by_group.setdefault(option.candidate.group, []).append(option)
+    for option in (option for found in by_group.values() for option in (found[0], found[-1])[: len(found)]):
         again = judge(asked.model, machine_of(option.candidate, asked), asked.request, remedies=False)
         assert again.fits
         assert again.verdict == option.judgement.verdict
@@ -74,8 +80,9 @@ def test_every_option_is_what_judge_says_of_that_machine(named: tuple[str, str])
         assert again.speed == option.judgement.speed
 
 
-@pytest.mark.parametrize("named", MODELS)
-@pytest.mark.parametrize("tok_s", [8.0, 40.0])
+@pytest.mark.parametrize(
+    ("named", "tok_s"), [(MODELS[0], 20.0), (MODELS[0], 60.0), (MODELS[1], 20.0), (MODELS[2], 20.0)]
+)
 def test_every_option_reaches_the_target_and_stays_below_its_bound(
     named: tuple[str, str], tok_s: float
 ) -> None:
@@ -178,7 +185,7 @@ def test_where_nothing_is_fast_enough_the_nearest_are_flagged() -> None:
 
 
 def test_misses_beside_options_are_cheaper_and_slower() -> None:
-    found = plan(*MODELS[2], 20.0)
+    found = plan(*MODELS[2])
     assert found.nearest
     for miss in found.nearest:
         of_group = [one for one in found.options if one.candidate.group == miss.candidate.group]
@@ -186,8 +193,30 @@ def test_misses_beside_options_are_cheaper_and_slower() -> None:
         assert (miss.candidate.price_usd or 0) < min(one.candidate.price_usd or 0 for one in of_group)
 
 
+def test_every_number_of_cards_is_thought_of() -> None:
+    """Of a card whose six would be listed where five do, nobody would buy the sixth."""
+    asked = replace(question(*MODELS[1]), boxes=(), cards=tuple(list_cards()))
+    wanted = ModelBytes.of(asked.model)
+    counts = {one.n_cards for one in candidates_of(asked, wanted)[CARDS]}
+    assert counts == set(range(1, 9))
+
+
+def test_a_server_with_cards_is_beaten_by_cheaper_cards_that_it_takes_as_well() -> None:
+    """Its board has the slots: more cards of a lower price are no effort beside it."""
+    options = plan(*MODELS[2]).options
+    for option in options:
+        host, price = option.candidate.host, option.candidate.price_usd
+        if option.candidate.kind != CARDS_AND_RAM or host is None or price is None:
+            continue
+        for other in (one for one in options if one.candidate.kind == CARDS):
+            cheaper = (other.candidate.price_usd or float("inf")) <= price
+            slower = other.decode_tok_s < option.decode_tok_s
+            slower_prompts = (other.prefill_tok_s or 0) < (option.prefill_tok_s or 0)
+            assert not cheaper or slower or slower_prompts or other.candidate.n_cards > host.max_cards
+
+
 def test_arithmetic_spares_most_of_the_judging() -> None:
-    found = plan(*MODELS[2], 20.0)
+    found = plan(*MODELS[2])
     candidates = candidates_of(found.question, ModelBytes.of(found.question.model))
     assert found.n_judged < sum(len(group) for group in candidates.values()) / 2
 
@@ -195,7 +224,7 @@ def test_arithmetic_spares_most_of_the_judging() -> None:
 @pytest.mark.parametrize("named", MODELS)
 def test_no_candidate_that_was_passed_over_is_better(named: tuple[str, str]) -> None:
     """Every fifth candidate judged in full: none is cheaper than the cheapest option of its group."""
-    asked, found = question(*named, tok_s=20.0), plan(*named, 20.0)
+    asked, found = question(*named), plan(*named)
     for group, candidates in candidates_of(asked, ModelBytes.of(asked.model)).items():
         options = [one for one in found.options if one.candidate.group == group]
         if not options or group.startswith(CARDS_AND_RAM):
@@ -214,7 +243,7 @@ def test_no_candidate_that_was_passed_over_is_better(named: tuple[str, str]) -> 
 
 
 def test_a_price_says_what_it_is_of() -> None:
-    for option in plan(*MODELS[2], 20.0).options:
+    for option in plan(*MODELS[2]).options:
         candidate = option.candidate
         if candidate.kind == BOX:
             assert candidate.price_of == WHOLE_MACHINE
@@ -278,7 +307,7 @@ def test_the_hosts_give_what_their_channels_give() -> None:
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.id)
 def test_what_is_offloaded_has_room_in_the_ram_of_its_host(host: object) -> None:
-    options = [one for one in plan(*MODELS[2], 20.0).options if one.candidate.host is host]
+    options = [one for one in plan(*MODELS[2]).options if one.candidate.host is host]
     for option in options:
         if option.candidate.kind != CARDS_AND_RAM:
             continue
@@ -290,7 +319,7 @@ def test_what_is_offloaded_has_room_in_the_ram_of_its_host(host: object) -> None
 
 def test_stated_ram_replaces_the_hosts() -> None:
     host = replace(DESKTOP, stated_bytes_per_s=200 * GB)
-    found = plan_hardware(replace(question(*MODELS[2], tok_s=20.0), hosts=(host,)))
+    found = plan_hardware(replace(question(*MODELS[2]), hosts=(host,)))
     hosted = [one.judgement.machine.memory for one in found.options if one.candidate.host]
     assert {memory.bandwidth_bytes_per_s for memory in hosted} == {200 * GB}
 
@@ -300,7 +329,11 @@ def test_stated_ram_replaces_the_hosts() -> None:
 
 def test_an_impossible_setting_is_said_not_swallowed() -> None:
     """--tensor-split for two cards fits no machine with another number of them."""
-    asked = replace(question(*MODELS[0]), request=Request(context_tokens=4096, cache_type_k="no-such-type"))
+    asked = replace(
+        question(*MODELS[0]),
+        request=Request(context_tokens=4096, cache_type_k="no-such-type"),
+        cards=tuple(worthwhile(list_cards())[:3]),
+    )
     with pytest.raises(LlmfitError):
         plan_hardware(asked)
 

@@ -107,13 +107,19 @@ def test_a_mac_takes_no_card() -> None:
 
 
 def test_what_needs_both_ram_and_a_card_is_found() -> None:
-    found = upgrade("gpt-oss-120b", "MXFP4_MOE", "RTX 3060", "32GiB", 10.0)
+    """With a few cards to choose from: all of them are tried with each size of RAM."""
+    model = build_model(find_model("Qwen3-30B-A3B"), "Q4_K_M")
+    machine = simulate_machine(["RTX 3060 8GB"], "8GiB", "50", None, lookup_gpu)
+    request = Request(context_tokens=16384)
+    few = tuple(card for card in list_cards() if card.facts.name in ("GeForce RTX 3060", "GeForce RTX 5060"))
+    asked = Question(model, request, 10.0, few, (), lookup_gpu)
+    found = plan_upgrade(asked, machine, judge(model, machine, request, remedies=False))
     assert not found.now.fits
     ram = [gain for gain in (*found.gains, *found.nearest) if gain.change.kind in (ADD_RAM, ADD_BOTH)]
     assert ram
     for gain in ram:
         assert gain.change.ram_bytes is not None
-        assert gain.change.machine.memory.total_bytes == gain.change.ram_bytes > 32 * GIB
+        assert gain.change.machine.memory.total_bytes == gain.change.ram_bytes > 8 * GIB
         assert (gain.change.price_usd or 0) >= gain.change.ram_bytes / GIB * 14
 
 
@@ -123,6 +129,24 @@ def test_where_no_change_is_enough_the_nearest_still_gain() -> None:
     for gain in found.nearest:
         assert not gain.reaches_target
         assert gain.tok_s >= NOTICEABLE_GAIN * (decode_tok_s(found.now) or 0)
+
+
+def test_the_nearest_are_judged_by_their_speed_and_not_by_their_bandwidth() -> None:
+    """An H100 PCIe has more bandwidth than an RTX 5090, decodes slower and costs fifteen times as much."""
+    found = upgrade("Qwen3-8B", "Q4_K_M", "RTX 3060", "64GiB", 900.0)
+    cards = {gain.change.card.facts.id for gain in found.nearest if gain.change.card is not None}
+    assert "nvidia-geforce-rtx-5090" in cards
+    assert not any("h100" in card for card in cards)
+
+
+def test_a_budget_holds_for_upgrades() -> None:
+    model = build_model(find_model("Qwen3-8B"), "Q4_K_M")
+    machine = simulate_machine(["RTX 3060"], "64GiB", "50", None, lookup_gpu)
+    request = Request(context_tokens=16384)
+    asked = Question(model, request, 70.0, list_cards(), list_boxes(), lookup_gpu, budget_usd=800.0)
+    found = plan_upgrade(asked, machine, judge(model, machine, request, remedies=False))
+    assert found.gains
+    assert all(gain.change.price_usd is not None and gain.change.price_usd <= 800 for gain in found.gains)
 
 
 def test_a_changed_machine_does_not_pass_for_the_probed_one() -> None:
