@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmfit.tui.goal_choice import GoalChoice
     from llmfit.tui.messages import NotModelled, Pick
     from llmfit.tui.pick_answers import NewHardware, UpgradeHere
+    from llmfit.tui.question import Question
 
 
 class Advice(Protocol):
@@ -33,6 +34,10 @@ class Advice(Protocol):
         ...
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]: ...
+
+    def foresee(self, machine: Machine, question: Question, still_wanted: Callable[[], bool]) -> None:
+        """Prepares what may be asked next: the same for other contexts. Nobody waits for it."""
+        ...
 
     def search(
         self, machine: Machine, text: str, context_tokens: int | None

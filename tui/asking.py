@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 RESTING_PAUSE_S = 0.25
 """What would help is looked for when the cursor has stayed on a row for this long."""
 PROGRESS_EVERY_S = 0.25
+FORESEEN_AFTER_S = 0.4
+"""Other contexts are answered in advance when nothing has been asked for this long."""
 PART_EVERY_S = 0.15
 """A search shows what it has found so far no more often than this."""
 
@@ -64,10 +67,26 @@ class Asking:
             found = self._found(machine, question)
             if isinstance(found, tuple):
                 yield PicksReady(ticket, found)
+                with suppress(Exception):  # what fails here is said when somebody asks for it
+                    time.sleep(FORESEEN_AFTER_S)
+                    self._advice.foresee(machine, question, lambda: self._is_idle(ticket))
             else:
                 yield from _in_parts(ticket, found, lambda: self.is_current(ticket))
 
         in_background(self._owner, job, lambda error: PicksReady(ticket, (), str(error)))
+
+    def _is_idle(self, ticket: int) -> bool:
+        """Waits until nothing else is worked at; False where something else has been asked."""
+        while self.is_current(ticket) and self._owner.is_running:
+            if not self._looking_for_help and not self._is_elsewhere():
+                return True
+            time.sleep(PROGRESS_EVERY_S)
+        return False
+
+    def _is_elsewhere(self) -> bool:
+        """Another screen is looked at, which may ask questions of its own; a dialog is not one."""
+        top = self._owner.app.screen
+        return top is not self._owner and not top.is_modal
 
     def _found(self, machine: Machine, question: Question) -> tuple[Pick, ...] | Iterable[Pick | NotModelled]:
         if question.search_text:

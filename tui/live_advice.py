@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from math import log2
 from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llmfit.catalog.local.local_model import LocalModel, LocalModels
     from llmfit.catalog.models import CatalogModel
     from llmfit.tui.goal_choice import GoalChoice
+    from llmfit.tui.question import Question
 
 PICKS = 6
 MAX_ANSWERS = 32
@@ -72,13 +74,42 @@ class LiveAdvice:
 
     def picks(self, machine: Machine, use_case: str, context_tokens: int | None) -> tuple[Pick, ...]:
         """The few models worth running."""
+        return self._picks(machine, use_case, context_tokens)
+
+    def foresee(self, machine: Machine, question: Question, still_wanted: Callable[[], bool]) -> None:
+        """Answers ``question`` for the other contexts, the nearest first, so that the answers are there when
+        somebody asks; ends before the next model where ``still_wanted()`` has become false."""
+        from llmfit.tui.session import NotWantedError
+
+        for context_tokens in other_contexts(question.context_tokens):
+            if not still_wanted():
+                return
+            try:
+                self._picks(machine, question.use_case, context_tokens, still_wanted)
+            except NotWantedError:
+                return
+            except LlmfitError:
+                continue  # it is said when somebody asks
+
+    def _picks(
+        self,
+        machine: Machine,
+        use_case: str,
+        context_tokens: int | None,
+        still_wanted: Callable[[], bool] | None = None,
+    ) -> tuple[Pick, ...]:
         from llmfit.tui.session import recommendations_for
 
         question, speeds = (machine, use_case, context_tokens, self._speeds_state), self._speeds
         known = self._answers.get(question)
         if known is None:
             found = recommendations_for(
-                machine, use_case, context_tokens=context_tokens, limit=PICKS, speeds=speeds
+                machine,
+                use_case,
+                context_tokens=context_tokens,
+                limit=PICKS,
+                speeds=speeds,
+                still_wanted=still_wanted,
             )
             known = tuple(Pick(pick.purpose, pick.why, pick.judgement, pick.quality) for pick in found)
             self._answers[question] = known
@@ -115,7 +146,7 @@ class LiveAdvice:
 
     def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
         """The same as ``llmfit show`` with the pick's settings. Raises as ``judge``."""
-        return self._articles.about(pick, self._speeds, still_wanted)
+        return self._articles.about(pick, self._speeds)
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         return pick_answers.best_for_goal(pick, goal, context_tokens, self._speeds)
@@ -178,6 +209,17 @@ class LiveAdvice:
         from llmfit.advisor.hardware.bandwidth.remembered import measure_and_remember
 
         return measure_and_remember(machine, on_round, stop)
+
+
+def other_contexts(context_tokens: int | None) -> list[int | None]:
+    """What else the dialog offers, the nearest first; ``None`` lets the advisor choose."""
+    from llmfit.advisor.recommend.ladders import CONTEXT_LADDER, DEFAULT_CONTEXT_TOKENS
+
+    def order(other: int | None) -> tuple[float, bool, int]:
+        steps = abs(log2((other or DEFAULT_CONTEXT_TOKENS) / (context_tokens or DEFAULT_CONTEXT_TOKENS)))
+        return steps, other is None, other or 0
+
+    return sorted({None, *CONTEXT_LADDER} - {context_tokens}, key=order)
 
 
 def _judged(

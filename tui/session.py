@@ -293,13 +293,31 @@ def recommendations_for(
     limit: int = 5,
     speeds: MachineSpeeds | None = None,
     narrowed: Narrowing | None = None,
+    still_wanted: Callable[[], bool] | None = None,
 ) -> tuple[Recommendation, ...]:
     """The few models worth running on a machine, best first; ``speeds`` were measured on it.
 
-    Raises UsageError where ``narrowed`` leaves nothing of the whole catalogue.
+    Raises UsageError where ``narrowed`` leaves nothing of the whole catalogue, NotWantedError before the next
+    model where ``still_wanted()`` has become false.
     """
     from llmfit.advisor.recommend.ranking import Goal, recommend
     from llmfit.tui.candidates import ANY, candidates_for, file_type_loss
 
     goal = Goal(use_case, file_type_loss, bits_per_weight, context_tokens, min_tok_s, limit)
-    return recommend(tuple(candidates_for(use_case, narrowed or ANY)), machine, goal, speeds)
+    candidates = tuple(candidates_for(use_case, narrowed or ANY))
+    if still_wanted is not None:
+        candidates = tuple(
+            replace(candidate, build=partial(_while_wanted, still_wanted, candidate.build))
+            for candidate in candidates
+        )
+    return recommend(candidates, machine, goal, speeds)
+
+
+class NotWantedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+def _while_wanted(still_wanted: Callable[[], bool], build: Callable[[str], Model], quant: str) -> Model:
+    if not still_wanted():
+        raise NotWantedError
+    return build(quant)

@@ -31,6 +31,7 @@ from llmfit.tui.app import LlmfitApp
 from llmfit.tui.goal_choice import GoalChoice
 from llmfit.tui.messages import NotModelled, Pick
 from llmfit.tui.pick_answers import NewHardware, UpgradeHere
+from llmfit.tui.question import Question
 from llmfit.tui.screens.advisor import AdvisorScreen
 from tests.advisor.model.gguf_builder import sparse_file
 from tests.tui.app.fake_article import article_about, choice_for
@@ -102,6 +103,8 @@ class FakeAdvice:
         self.compare_failure: Exception | None = None
         self.goal_failures: dict[str, Exception] = {}
         self.asked_disks = 0
+        self.foreseen: list[Question] = []
+        self.foreseen_to_the_end = 0
         self.asked_machine = 0
 
     def machine(self) -> Machine:
@@ -125,6 +128,11 @@ class FakeAdvice:
         found = ((purpose, judged(name, machine, context_tokens)) for name, purpose in MODELS.items())
         return tuple(Pick(purpose, (), self.change(judgement), QUALITY) for purpose, judgement in found)
 
+    def foresee(self, machine: Machine, question: Question, still_wanted: Callable[[], bool]) -> None:
+        self.foreseen.append(question)
+        self._wait("foresee")
+        self.foreseen_to_the_end += still_wanted()
+
     def search(self, machine: Machine, text: str, context_tokens: int | None) -> Iterator[Pick | NotModelled]:
         self.asked.append(("search", text, context_tokens))
         self._wait(text)
@@ -143,7 +151,7 @@ class FakeAdvice:
         self._wait("article")
         if self.article_failure is not None:
             raise self.article_failure
-        return article_about(pick) if still_wanted() else None
+        return article_about(pick)
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         self.asked.append(("goal", goal, context_tokens))
