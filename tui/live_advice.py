@@ -146,7 +146,7 @@ class LiveAdvice:
 
     def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
         """The same as ``llmfit show`` with the pick's settings. Raises as ``judge``."""
-        return self._articles.about(pick, self._speeds)
+        return self._articles.about(pick, self._speeds, still_wanted)
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         return pick_answers.best_for_goal(pick, goal, context_tokens, self._speeds)

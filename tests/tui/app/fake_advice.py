@@ -151,7 +151,7 @@ class FakeAdvice:
         self._wait("article")
         if self.article_failure is not None:
             raise self.article_failure
-        return article_about(pick)
+        return article_about(pick) if still_wanted() else None
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         self.asked.append(("goal", goal, context_tokens))
