@@ -143,7 +143,7 @@ def test_a_whole_computer_that_costs_less_than_slower_cards_leaves_them_out() ->
                 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.sampled_from(MODELS), st.floats(1, 120), st.floats(1, 120))
 def test_asking_for_less_never_costs_more(named: tuple[str, str], one: float, two: float) -> None:
     low, high = sorted((round(one), round(two)))
@@ -156,8 +156,8 @@ def test_asking_for_less_never_costs_more(named: tuple[str, str], one: float, tw
         assert (less.candidate.price_usd or 0) <= (more.candidate.price_usd or 0)
 
 
-@settings(max_examples=4, deadline=None)
-@given(st.sampled_from(MODELS[:2]), st.integers(200, 20_000), st.integers(200, 20_000))
+@settings(max_examples=3, deadline=None)
+@given(st.sampled_from(MODELS[:1]), st.integers(200, 20_000), st.integers(200, 20_000))
 def test_more_money_never_loses_an_option(named: tuple[str, str], one: int, two: int) -> None:
     low, high = sorted((one, two))
     asked = question(*named)
@@ -176,7 +176,7 @@ def test_a_budget_leaves_out_what_has_no_price() -> None:
 
 
 def test_where_nothing_is_fast_enough_the_nearest_are_flagged() -> None:
-    found = plan(*MODELS[1], 5000.0)
+    found = plan(*MODELS[0], 5000.0)
     assert found.options == ()
     assert found.nearest
     assert not any(option.reaches_target for option in found.nearest)
