@@ -63,21 +63,6 @@ def evidence_of(model_id: str) -> tuple[Evidence, ...]:
     return tuple(_evidence(cells, labels) for cells in cast(Sequence[Sequence[float]], row["scores"]))
 
 
-def raw_evidence(model_id: str, use_case: str) -> tuple[Evidence, ...]:
-    """The scores of one use as they were published: independent ones first, then the newest.
-
-    Vision, long context, multilingual use and knowledge have no fitted ability: the measurements are too few
-    to rank by, so these rows are all there is to show. Doubtful ones are left out.
-    """
-    found = [
-        row
-        for row in evidence_of(model_id)
-        if use_case in (row.counts_for, row.shown_for) and not row.is_doubtful
-    ]
-    newest_first = sorted(found, key=lambda row: row.date or "", reverse=True)
-    return tuple(sorted(newest_first, key=lambda row: row.kind != "independent"))
-
-
 def _evidence(cells: Sequence[float], labels: Sequence[str]) -> Evidence:
     parts = _parts()
     benchmark_place, score, run_place, counted, label = cells[:_N_FIXED_CELLS]

@@ -57,8 +57,8 @@ def in_larger_steps(
         if _decode_tok_s(usually) > NOTICEABLY_FASTER * _decode_tok_s(larger):
             return None
     reason = (
-        f"Micro-batch {SPILLED_UBATCH} (-ub): what is in RAM crosses the bus once for each, so a prompt of "
-        f"{format_context(_PROMPT_TOKENS)} is read at {two_figures(rates[0])} instead of "
+        f"Micro-batch {SPILLED_UBATCH} (-ub): what is in RAM is copied to the GPU once for each, so a "
+        f"prompt of {format_context(_PROMPT_TOKENS)} is read at {two_figures(rates[0])} instead of "
         f"{two_figures(rates[1])} tok/s."
     )
     return replace(larger, reasons=(*larger.reasons, reason))

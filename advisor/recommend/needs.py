@@ -17,21 +17,26 @@ THINKING_TOK_S = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Answers faster than ``quick_tok_s``, and ``prompt_tokens`` in less than ``patience_s``, win no more."""
+    """Faster than ``quick_tok_s`` wins little more, ``prompt_tokens`` in less than ``patience_s`` nothing."""
 
     quick_tok_s: float
     prompt_tokens: int
     patience_s: float
-    why: str
 
 
 _NEEDS = {
-    "general": Need(30.0, 2048, 10.0, "long answers and an occasional page of text"),
-    "chat": Need(20.0, 2048, 5.0, "read as it is written; the answer should begin soon"),
-    "coding": Need(40.0, 8192, 20.0, "agents read files again and again and write more than anybody reads"),
-    "reasoning": Need(THINKING_TOK_S, 2048, 10.0, "thousands of tokens of thought come before the answer"),
-    "vision": Need(30.0, 2048, 10.0, "an image is a prompt of about a thousand tokens"),
-    "long-context": Need(20.0, 32768, 120.0, "the prompt is the work"),
+    # long answers and an occasional page of text
+    "general": Need(30.0, 2048, 10.0),
+    # read as it is written; the answer should begin soon
+    "chat": Need(20.0, 2048, 5.0),
+    # agents read files again and again and write more than anybody reads
+    "coding": Need(40.0, 8192, 20.0),
+    # thousands of tokens of thought come before the answer
+    "reasoning": Need(THINKING_TOK_S, 2048, 10.0),
+    # an image is a prompt of about a thousand tokens
+    "vision": Need(30.0, 2048, 10.0),
+    # the prompt is the work
+    "long-context": Need(20.0, 32768, 120.0),
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfit.catalog import loader, schema
-from llmfit.catalog.evidence import Evidence, evidence_of, raw_evidence
+from llmfit.catalog.evidence import Evidence, evidence_of
 from llmfit.catalog.knowledge import knowledge_of, knowledge_share
 from llmfit.catalog.models import find_model, list_models
 from llmfit.catalog.quality import quality_of
@@ -92,7 +92,6 @@ def test_the_named_sources_are_those_of_the_scores_that_count() -> None:
 
 def test_an_unknown_model_has_no_evidence() -> None:
     assert evidence_of("nobody/Nothing-7B") == ()
-    assert raw_evidence("nobody/Nothing-7B", "vision") == ()
 
 
 def test_a_score_is_told_whole() -> None:
@@ -107,15 +106,15 @@ def test_a_score_is_told_whole() -> None:
 
 
 def test_uses_without_a_fitted_ability_are_shown_raw() -> None:
-    vision = raw_evidence("Qwen/Qwen3.6-27B", "vision")
+    vision = [row for row in evidence_of("Qwen/Qwen3.6-27B") if row.shown_for == "vision"]
     assert {row.benchmark for row in vision} == {"MMMU-Pro (AA)"}
     assert all(row.counts_for is None for row in vision)
-    long_context = raw_evidence("meta-llama/Llama-3.1-70B-Instruct", "long-context")
-    assert {"RULER 128K", "AA-LCR (long context reasoning) (AA)"} <= {row.benchmark for row in long_context}
-    kinds = [row.kind for row in long_context]
-    assert kinds == sorted(kinds), "independent scores come first"
-    coding = raw_evidence("Qwen/Qwen3.6-27B", "coding")
-    assert coding and all(row.counts_for == "coding" for row in coding)
+    long_context = {
+        row.benchmark
+        for row in evidence_of("meta-llama/Llama-3.1-70B-Instruct")
+        if row.shown_for == "long-context"
+    }
+    assert {"RULER 128K", "AA-LCR (long context reasoning) (AA)"} <= long_context
 
 
 def test_a_zero_that_means_not_run_is_not_shown_as_a_score() -> None:
@@ -126,8 +125,6 @@ def test_a_zero_that_means_not_run_is_not_shown_as_a_score() -> None:
         if row.benchmark.startswith("AA-LCR") and row.score == 0
     ]
     assert len(doubtful) == 37 and all(row.is_doubtful for row in doubtful)
-    for model_id in loader.bundled_lines(loader.EVIDENCE):
-        assert not [row for row in raw_evidence(model_id, "long-context") if row.is_doubtful]
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llmfit.advisor.recommend.article import tables
 from llmfit.advisor.recommend.article.tables import LISTED_FILE_TYPES
+from llmfit.advisor.recommend.article.values import Score
 from llmfit.advisor.recommend.quality import NO_LOSS, Loss
 from llmfit.advisor.units import GIB
 from llmfit.tui.article_words import billions_text, loss_words
+from llmfit.tui.cli.render_evidence import evidence_lines
+from llmfit.tui.model_article import article_for
+from llmfit.tui.session import MachineCache
 from tests.tui.cli.conftest import Answer, Run
 
 MIMO = ("mimo-v2-flash", "--gpu", "2x RTX 3090", "--ram", "64GiB")
@@ -134,6 +139,19 @@ def test_an_embedding_model_promises_no_text(run: Run) -> None:
     lines = lines_of(run, "Qwen3-Embedding-0.6B", *CARD)
     assert "writes none" in " ".join(lines[1:6]) and "--embedding" in " ".join(lines[1:6])
     assert not any(line.startswith(("Decode of", "The best for a goal")) for line in lines)
+
+
+def test_of_uses_without_an_ability_the_sure_scores_are_printed_independent_ones_first() -> None:
+    def score(value: float, kind: str, date: str, doubtful: bool = False) -> Score:
+        return Score("RULER", value, "%", kind, "x", date, shown_for="long-context", is_doubtful=doubtful)
+
+    scores = (
+        score(1, "vendor", "2026-05"), score(2, "independent", "2025-01"), score(3, "independent", "2026-01"),
+        score(0, "independent", "2026-06", doubtful=True),
+    )  # fmt: skip
+    told = article_for({"model": "Qwen3-0.6B", "gpu": "none", "ram": "8GiB"}, MachineCache())
+    lines = [line.split() for line in evidence_lines(replace(told, scores=scores), with_scores=False)]
+    assert [cells[0] for cells in lines if "RULER" in cells] == ["3", "2", "1"]
 
 
 def test_the_depth_chart_is_longest_where_nothing_is_in_the_context(run: Run) -> None:
