@@ -45,8 +45,8 @@ class Advice(Protocol):
 
     def with_help(self, pick: Pick, context_tokens: int | None) -> Pick: ...
 
-    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
-        """What ``llmfit show`` says of the pick's model; ``None`` where nobody wanted it any more."""
+    def article(self, pick: Pick) -> Article:
+        """What ``llmfit show`` says of the pick's model."""
         ...
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:

@@ -144,9 +144,9 @@ class LiveAdvice:
         remedies = find_remedies(judgement, weights, request, variants, self._speeds)
         return replace(pick, judgement=replace(judgement, remedies=remedies), looked_for_help=True)
 
-    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
+    def article(self, pick: Pick) -> Article:
         """The same as ``llmfit show`` with the pick's settings. Raises as ``judge``."""
-        return self._articles.about(pick, self._speeds, still_wanted)
+        return self._articles.about(pick, self._speeds)
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         return pick_answers.best_for_goal(pick, goal, context_tokens, self._speeds)
@@ -155,7 +155,7 @@ class LiveAdvice:
         return pick_answers.new_hardware(pick, target_tok_s)
 
     def upgrade_here(self, pick: Pick, target_tok_s: float | None) -> pick_answers.UpgradeHere:
-        return pick_answers.upgrade_here(pick, target_tok_s, self._speeds)
+        return pick_answers.upgrade_here(pick, target_tok_s)
 
     def side_by_side(self, picks: tuple[Pick, ...], machine: Machine) -> Comparison:
         return pick_answers.side_by_side(picks, machine, self._speeds)

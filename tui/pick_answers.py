@@ -5,8 +5,7 @@ The machine is always the one that the app knows, with its programs that count a
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,27 +48,21 @@ class UpgradeHere:
 
 
 class Articles:
-    """Writes one at a time: somebody who leafs through the list must not start ten that compete."""
+    """The last few are remembered, each for one judgement and one state of the measurements."""
 
     def __init__(self) -> None:
-        self._writing = threading.Lock()
         self._known: list[tuple[Judgement, MachineSpeeds | None, Article]] = []
 
-    def about(
-        self, pick: Pick, speeds: MachineSpeeds | None, still_wanted: Callable[[], bool]
-    ) -> Article | None:
-        """``None`` where it was no longer wanted when its turn came. Raises as ``judge``."""
+    def about(self, pick: Pick, speeds: MachineSpeeds | None) -> Article:
+        """Raises as ``judge``."""
         from llmfit.tui.model_article import article_of
 
         judgement = pick.judgement
-        with self._writing:
-            for known, known_speeds, article in self._known:
-                if known is judgement and known_speeds is speeds:
-                    return article
-            if not still_wanted():
-                return None
-            article = article_of(_subject(pick, judgement.machine, speeds))
-            self._known = [*self._known, (judgement, speeds, article)][-MAX_ARTICLES:]
+        for known, known_speeds, article in self._known:
+            if known is judgement and known_speeds is speeds:
+                return article
+        article = article_of(_subject(pick, judgement.machine, speeds))
+        self._known = [*self._known, (judgement, speeds, article)][-MAX_ARTICLES:]
         return article
 
 
@@ -94,19 +87,16 @@ def new_hardware(pick: Pick, target_tok_s: float | None) -> NewHardware:
     return NewHardware(chosen_rows(plan, MAX_OPTIONS), asked.target_is_given, cheaper_ways(asked, plan))
 
 
-def upgrade_here(pick: Pick, target_tok_s: float | None, speeds: MachineSpeeds | None) -> UpgradeHere:
-    """What to add to the pick's machine. Raises as ``judge``."""
+def upgrade_here(pick: Pick, target_tok_s: float | None) -> UpgradeHere:
+    """What to add to the pick's machine, on which it runs today as the pick says. Raises as ``judge``."""
     from llmfit.advisor.recommend.plan.search import cheapest_option
     from llmfit.advisor.recommend.plan.upgrade import plan_upgrade
     from llmfit.advisor.recommend.plan.values import BOX
-    from llmfit.advisor.recommend.search import judge
     from llmfit.tui.cli.plan import question_from
 
     asked = question_from({**_values(pick), "tps": target_tok_s, "upgrade": True})
     question = replace(asked.question, model=pick.judgement.model)
-    machine = pick.judgement.machine
-    now = judge(question.model, machine, question.request, remedies=False, speeds=speeds)
-    upgrade = plan_upgrade(question, machine, now)
+    upgrade = plan_upgrade(question, pick.judgement.machine, pick.judgement)
     instead = None if upgrade.is_enough else cheapest_option(question, BOX)
     return UpgradeHere(question, upgrade, instead, asked.target_is_given)
 
@@ -138,38 +128,35 @@ def _subject(pick: Pick, machine: Machine, speeds: MachineSpeeds | None) -> Subj
     model = pick.judgement.model
     build = partial(build_model, find_model(model.id)) if model.source == "catalog" else None
     choice = ModelChoice(build, model, model.quantization, model.n_parameters)
-    return Subject(choice, model, machine, speeds, _request(pick.judgement), known_of(model, machine))
+    return Subject(choice, model, machine, speeds, request_of(pick.judgement), known_of(model, machine))
 
 
-def _request(judgement: Judgement) -> Request:
-    """The context, and the cache types where they are not the plain ones: all else follows from them."""
+def request_of(judgement: Judgement) -> Request:
+    """What leads to this judgement again: the context, and the cache types and the micro-batch where the
+    advisor has chosen others than the plain ones. The placement follows from them."""
+    from llmfit.advisor.recommend.ladders import DEFAULTS
     from llmfit.advisor.recommend.request import Request
 
-    settings, types = judgement.settings, _cache_types(judgement)
+    settings = judgement.settings
+    types = settings.cache_type_k, settings.cache_type_v
+    plain_cache = types == (DEFAULTS.cache_type_k, DEFAULTS.cache_type_v)
     return Request(
         context_tokens=settings.context_tokens,
+        cache_type_k=None if plain_cache else settings.cache_type_k,
+        cache_type_v=None if plain_cache else settings.cache_type_v,
+        ubatch=None if settings.ubatch == DEFAULTS.ubatch else settings.ubatch,
         projector_bytes=settings.projector_bytes or None,
-        cache_type_k=types.get("cache_type_k"),
-        cache_type_v=types.get("cache_type_v"),
     )
 
 
 def _values(pick: Pick) -> dict[str, object]:
-    """The same as options of the command line."""
+    """Model, file type and context as options of the command line. What the advisor chose besides was for
+    this machine, and says nothing about another."""
     model, context_tokens = pick.judgement.model, pick.judgement.settings.context_tokens
     named: dict[str, object] = {"model": pick.file or model.id}
     if not pick.file:
         named["quant"] = model.quantization
-    return {**named, "context": context_tokens, **_cache_types(pick.judgement)}
-
-
-def _cache_types(judgement: Judgement) -> dict[str, str]:
-    from llmfit.advisor.recommend.ladders import DEFAULTS
-
-    chosen = judgement.settings.cache_type_k, judgement.settings.cache_type_v
-    if chosen == (DEFAULTS.cache_type_k, DEFAULTS.cache_type_v):
-        return {}
-    return {"cache_type_k": chosen[0], "cache_type_v": chosen[1]}
+    return {**named, "context": context_tokens}
 
 
 def _one_machine(machine: Machine, speeds: MachineSpeeds | None) -> MachineCache:

@@ -223,7 +223,7 @@ class AdvisorScreen(MarkingScreen):
 
     def action_machine(self) -> None:
         if self.llmfit.known is not None:
-            self.app.push_screen(MachineScreen(self.advice))
+            self.open(MachineScreen(self.advice))
 
     def action_copy(self) -> None:
         self.query_one(CommandPreview).copy()
@@ -235,7 +235,7 @@ class AdvisorScreen(MarkingScreen):
             if tokens is not None:
                 self.change(context_tokens=None if tokens == CHOSEN_FOR_ME else tokens)
 
-        self.app.push_screen(choose_context(self.question.context_tokens), chosen)
+        self.open(choose_context(self.question.context_tokens), chosen)
 
     def action_use_case(self) -> None:
         from llmfit.tui.screens.choose import choose_use_case
@@ -245,7 +245,7 @@ class AdvisorScreen(MarkingScreen):
                 self._close_search()
                 self.change(use_case=use_case, search_text="", on_disk=False)
 
-        self.app.push_screen(choose_use_case(self.question.use_case), chosen)
+        self.open(choose_use_case(self.question.use_case), chosen)
 
     def action_on_disk(self) -> None:
         """Only models that are on this disk; the same key goes back."""

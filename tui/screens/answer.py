@@ -94,6 +94,3 @@ class AnswerScreen(FullScreen):
     def _show_progress(self) -> None:
         if not self.is_settled:
             self.draw()
-
-    def action_close(self) -> None:
-        self.dismiss(None)

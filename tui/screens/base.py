@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual.screen import Screen
 from textual.widget import Widget
 
 if TYPE_CHECKING:
     from llmfit.tui.app import LlmfitApp
+
+T = TypeVar("T")
 
 
 class FullScreen(Screen[None]):
@@ -19,6 +22,16 @@ class FullScreen(Screen[None]):
     @property
     def llmfit(self) -> LlmfitApp:
         return cast("LlmfitApp", self.app)
+
+    def open(self, screen: Screen[T], answered: Callable[[T | None], None] | None = None) -> None:
+        """Pushes ``screen``; keys that were pressed before it came up must not push another."""
+        if self.app.screen is self:
+            self.app.push_screen(screen, answered)
+
+    def action_close(self) -> None:
+        """Back to the screen below; a key that comes too late finds it gone."""
+        if self.app.screen is self:
+            self.dismiss(None)
 
     def on_resize(self) -> None:
         """A terminal that was too small has taken the focus away."""

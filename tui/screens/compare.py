@@ -10,6 +10,7 @@ from textual import on
 from textual.message import Message
 
 from llmfit.tui.background import in_background
+from llmfit.tui.in_turn import in_turn
 from llmfit.tui.messages import Compared, Pick
 from llmfit.tui.screens.answer import AnswerScreen
 
@@ -40,7 +41,11 @@ class CompareScreen(AnswerScreen):
 
     def _ask(self) -> None:
         def job() -> Iterator[Message]:
-            yield Compared(self.advice.side_by_side(self.picks, self.machine))
+            found = in_turn(
+                lambda: self.is_attached, lambda: self.advice.side_by_side(self.picks, self.machine)
+            )
+            if found is not None:
+                yield Compared(found)
 
         in_background(self, job, lambda error: Compared(None, str(error)))
 

@@ -156,6 +156,3 @@ class MachineScreen(FullScreen):
         if measured.kept:
             self.llmfit.known = replace(known, probed=with_measurement(known.probed, measured))
         self._say(measurement_text(measured))
-
-    def action_close(self) -> None:
-        self.dismiss(None)

@@ -71,16 +71,16 @@ class MarkingScreen(FullScreen):
         if self.machine is not None and self.n_marked > 1:
             from llmfit.tui.screens.compare import CompareScreen
 
-            self.app.push_screen(CompareScreen(tuple(self._marked.values()), self.machine, self.advice))
+            self.open(CompareScreen(tuple(self._marked.values()), self.machine, self.advice))
 
     def action_plan(self) -> None:
         if self.chosen is not None:
             from llmfit.tui.screens.plan import PlanScreen
 
-            self.app.push_screen(PlanScreen(self.chosen, self.advice))
+            self.open(PlanScreen(self.chosen, self.advice))
 
     def action_details(self) -> None:
         if self.chosen is not None:
             from llmfit.tui.screens.model import ModelScreen
 
-            self.app.push_screen(ModelScreen(self.chosen, self.advice, self.question.context_tokens))
+            self.open(ModelScreen(self.chosen, self.advice, self.question.context_tokens))

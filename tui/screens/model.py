@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -16,6 +17,7 @@ from textual.widgets import Static
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.text import printable
 from llmfit.tui.background import in_background
+from llmfit.tui.in_turn import in_turn
 from llmfit.tui.keys import HELP_KEYS
 from llmfit.tui.messages import ArticleReady, GoalFound, Pick
 from llmfit.tui.screens.base import FullScreen
@@ -96,7 +98,7 @@ class ModelScreen(FullScreen):
 
     def _ask(self) -> None:
         def job() -> Iterator[Message]:
-            article = self.advice.article(self.pick, lambda: self.is_attached)
+            article = in_turn(lambda: self.is_attached, lambda: self.advice.article(self.pick))
             if article is not None:
                 yield ArticleReady(article)
 
@@ -139,17 +141,18 @@ class ModelScreen(FullScreen):
         if self._goals_asked:
             return
         self._goals_asked = True
+        search = partial(self.advice.best_for_goal, self.pick, context_tokens=self.context_tokens)
 
         def job() -> Iterator[Message]:
             for goal in goals_section.GOALS:
-                if not self.is_attached:
-                    return
                 try:
-                    choice = self.advice.best_for_goal(self.pick, goal, self.context_tokens)
+                    choice = in_turn(lambda: self.is_attached, partial(search, goal=goal))
                 except LlmfitError as error:
                     yield GoalFound(goal, None, str(error))
-                else:
-                    yield GoalFound(goal, choice)
+                    continue
+                if choice is None:
+                    return
+                yield GoalFound(goal, choice)
 
         in_background(self, job, lambda error: GoalFound("", None, str(error)))
 
@@ -191,7 +194,4 @@ class ModelScreen(FullScreen):
     def action_plan(self) -> None:
         from llmfit.tui.screens.plan import PlanScreen
 
-        self.app.push_screen(PlanScreen(self.pick, self.advice))
-
-    def action_close(self) -> None:
-        self.dismiss(None)
+        self.open(PlanScreen(self.pick, self.advice))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +16,7 @@ from textual.widgets import Input, Static
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.text import printable
 from llmfit.tui.background import in_background
+from llmfit.tui.in_turn import in_turn
 from llmfit.tui.messages import HardwareFound, Pick
 from llmfit.tui.pick_answers import MAX_OPTIONS, NewHardware, UpgradeHere
 from llmfit.tui.screens.answer import AnswerScreen
@@ -55,7 +55,6 @@ class PlanScreen(AnswerScreen):
         self.target_tok_s: float | None = None
         self.answers: dict[int, NewHardware | UpgradeHere | str] = {}
         self._ticket = 0
-        self._working = threading.Lock()
 
     def compose_question(self) -> ComposeResult:
         with Horizontal(id="target-line"):
@@ -89,14 +88,15 @@ class PlanScreen(AnswerScreen):
         )
 
         def job() -> Iterator[Message]:
-            with self._working:  # one after the other, and none for a question that was changed meanwhile
-                for number, question in enumerate(questions):
-                    if ticket != self._ticket or not self.is_attached:
-                        return
-                    try:
-                        yield HardwareFound(ticket, number, question())
-                    except LlmfitError as error:
-                        yield HardwareFound(ticket, number, None, str(error))
+            for number, question in enumerate(questions):
+                try:
+                    answer = in_turn(lambda: self.is_attached and ticket == self._ticket, question)
+                except LlmfitError as error:
+                    yield HardwareFound(ticket, number, None, str(error))
+                    continue
+                if answer is None:
+                    return
+                yield HardwareFound(ticket, number, answer)
 
         in_background(self, job, lambda error: HardwareFound(ticket, None, None, str(error)))
         self.draw()

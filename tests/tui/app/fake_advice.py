@@ -146,12 +146,12 @@ class FakeAdvice:
     def with_help(self, pick: Pick, context_tokens: int | None) -> Pick:
         return replace(pick, looked_for_help=True)
 
-    def article(self, pick: Pick, still_wanted: Callable[[], bool]) -> Article | None:
+    def article(self, pick: Pick) -> Article:
         self.asked.append(("article", pick.key, None))
         self._wait("article")
         if self.article_failure is not None:
             raise self.article_failure
-        return article_about(pick) if still_wanted() else None
+        return article_about(pick)
 
     def best_for_goal(self, pick: Pick, goal: str, context_tokens: int | None) -> GoalChoice:
         self.asked.append(("goal", goal, context_tokens))

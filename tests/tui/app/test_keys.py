@@ -289,7 +289,7 @@ async def test_the_footer_offers_what_the_keys_do_now(advice: FakeAdvice) -> Non
         await settled(pilot)
         usual = [
             "details", "copy", "context", "use", "search",
-            "on disk", "machine", "probe again", "help", "quit",
+            "on disk", "plan", "mark", "machine", "probe again", "help", "quit",
         ]  # fmt: skip
         assert footer_of(pilot) == usual
         await pilot.press("slash")

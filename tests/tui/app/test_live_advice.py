@@ -28,6 +28,7 @@ from llmfit.tui.messages import NotModelled, Pick
 from llmfit.tui.model_article import article_for
 from llmfit.tui.model_facts import known_quality
 from llmfit.tui.on_disk import marked
+from llmfit.tui.pick_answers import request_of
 from llmfit.tui.screens.plan import lines_of
 from llmfit.tui.session import MachineCache
 from tests.advisor.model.gguf_builder import sparse_file
@@ -217,12 +218,22 @@ def options_of(pick: Pick) -> dict[str, object]:
 def test_the_article_is_that_of_show_and_is_written_once() -> None:
     advice = LiveAdvice(TWO_CARDS)
     pick = small_pick(advice)
-    article = advice.article(pick, lambda: True)
-    assert article is not None and article.asked.settings == pick.judgement.settings
+    article = advice.article(pick)
+    assert article.asked.settings == pick.judgement.settings
     shown = article_for(options_of(pick), MachineCache())
     assert list(article_lines(article)) == list(article_lines(shown))
-    assert advice.article(pick, lambda: False) is article
-    assert LiveAdvice(TWO_CARDS).article(pick, lambda: False) is None
+    assert advice.article(pick) is article
+
+
+def test_what_the_advisor_chose_is_asked_for_again() -> None:
+    """Also where it was a larger micro-batch or a smaller cache type."""
+    advice = LiveAdvice({"gpu": ["RTX 3060 12GB"], "ram": "32GiB", "ram_bandwidth": "51"})
+    machine = advice.machine()
+    picks = advice.picks(machine, "general", None)
+    assert {pick.judgement.settings.ubatch for pick in picks} > {512}
+    for pick in picks:
+        again = judge(pick.judgement.model, machine, request_of(pick.judgement), remedies=False)
+        assert again.settings == pick.judgement.settings, pick.key
 
 
 def test_the_goals_are_those_of_estimate() -> None:
@@ -273,8 +284,8 @@ def test_a_file_on_this_disk_has_an_article_and_a_plan_of_its_own(tmp_path: Path
     local = LocalModel((path,), "folder", path.stem, path.stat().st_size, quantization="Q4_K_M")
     judgement = judge(_read_model(local), advice.machine(), Request(context_tokens=8192), remedies=False)
     pick = Pick("", (), judgement, file=str(path), local=local)
-    article = advice.article(pick, lambda: True)
-    assert article is not None and len(article.quants) == 1
+    article = advice.article(pick)
+    assert len(article.quants) == 1
     assert str(path) in (article.asked.shell_line or "")
     found = advice.best_for_goal(pick, "balance", None)
     assert found.judgement.model.quantization == "Q4_K_M"

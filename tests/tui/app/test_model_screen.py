@@ -187,6 +187,22 @@ async def test_many_keys_at_once_break_nothing(advice: FakeAdvice) -> None:
         assert pilot.app.screen is first and pilot.app.is_running
 
 
+async def test_keys_that_were_pressed_before_a_page_came_up_open_no_second_one(advice: FakeAdvice) -> None:
+    async with advice.app.run_test(size=(80, 24)) as pilot:
+        first = await settled(pilot)
+        for _ in range(3):
+            first.action_details()
+            first.action_plan()
+            first.action_machine()
+        await settled(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, ModelScreen) and len(pilot.app.screen_stack) == 2
+        screen.action_close()
+        screen.action_close()
+        await settled(pilot)
+        assert pilot.app.screen is first and pilot.app.is_running
+
+
 async def test_help_opens_over_it_and_escape_comes_back(advice: FakeAdvice) -> None:
     async with advice.app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, "2")
