@@ -1,4 +1,4 @@
-"""What a computer draws while it generates: measured, stated by its owner, or reckoned from rated figures.
+"""What a computer draws while it generates: stated by its owner, or reckoned from rated figures.
 
 A rated figure is a reckoning, not a reading: it is shown with its range and its assumptions, and any reading
 of the very computer is better. All figures are watts at the wall socket.
@@ -18,7 +18,7 @@ from llmfit.advisor.recommend.cost.energy import Spread
 from llmfit.advisor.speed.decode.host import PLACE
 from llmfit.advisor.speed.terms import StepTime
 
-MEASURED, STATED, RATED = "measured", "stated", "rated"
+STATED, RATED = "stated", "rated"
 
 DECODE_SHARE = Spread(0.55, 0.90, 1.0)
 """Of its power limit, what a card draws that decodes one stream: least, middle and most of eight readings
@@ -64,7 +64,7 @@ class PowerPart:
 
 @dataclass(frozen=True, slots=True)
 class PowerReading:
-    """Power of the whole computer. ``basis`` is ``measured``, ``stated`` or ``rated``."""
+    """Power of the whole computer. ``basis`` is ``stated`` or ``rated``."""
 
     watts: Spread
     basis: str
@@ -81,15 +81,10 @@ class NoPower:
 
 def stated_power(watts: float) -> PowerReading:
     """What the user says the whole computer draws. Raises ValueError where it is not above 0."""
-    return _exact(watts, STATED, f"Power: {watts:g} W for the whole computer, as stated, whatever it does.")
-
-
-def measured_power(watts: float, how: str) -> PowerReading:
-    """A reading of this computer while it generates; ``how`` completes "measured …".
-
-    Raises ValueError where it is not above 0.
-    """
-    return _exact(watts, MEASURED, f"Power: {watts:g} W, measured {how}.")
+    if not watts > 0:
+        raise ValueError("power must be above 0")
+    said = f"Power: {watts:g} W for the whole computer, as stated, whatever it does."
+    return PowerReading(Spread.exactly(watts), STATED, (), (said,))
 
 
 def rated_power(
@@ -111,12 +106,6 @@ def rated_power(
             f"No power limit is known of GPU {unrated.index}: give the computer's draw with --watts."
         )
     return _computer_power(machine, gpus, step, phase)
-
-
-def _exact(watts: float, basis: str, said: str) -> PowerReading:
-    if not watts > 0:
-        raise ValueError("power must be above 0")
-    return PowerReading(Spread.exactly(watts), basis, (), (said,))
 
 
 def _box_power(gpu: Gpu, gpus: Sequence[Gpu]) -> PowerReading | NoPower:

@@ -17,7 +17,6 @@ from llmfit.advisor.recommend.cost.energy import Spread
 from llmfit.advisor.recommend.cost.power import (
     DECODE,
     DECODE_SHARE,
-    MEASURED,
     PREFILL,
     PREFILL_SHARE,
     RATED,
@@ -27,7 +26,6 @@ from llmfit.advisor.recommend.cost.power import (
     WAITING_SHARE,
     NoPower,
     PowerReading,
-    measured_power,
     rated_power,
     stated_power,
 )
@@ -164,9 +162,8 @@ def test_what_is_not_known_is_not_guessed(gpus: tuple[Gpu, ...], word: str) -> N
     assert word in found.why and "--watts" in found.why
 
 
-def test_readings_and_statements_have_no_range() -> None:
-    read, said = measured_power(312.5, "at the socket over 60 s"), stated_power(400)
-    assert (read.watts, read.basis) == (Spread.exactly(312.5), MEASURED)
+def test_what_is_stated_has_no_range() -> None:
+    said = stated_power(400)
     assert (said.watts, said.basis) == (Spread.exactly(400), STATED)
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="above 0"):

@@ -110,6 +110,23 @@ def test_nonsense_is_refused_in_one_line(run: Run, wrong: tuple[str, ...]) -> No
     assert answer.err.startswith("llmfit: error: ") and answer.err.count("\n") == 1
 
 
+def test_small_counts_are_said_as_they_are(run: Run) -> None:
+    """Against a very dear API few tokens suffice: no ``0.06 million``, no ``0%``."""
+    dear = ("--usd-per-kwh", "0.3", "--hardware-usd", "1500", "--api-usd-in", "100", "--api-usd-out", "400")
+    text = " ".join(run("cost", *MODEL, *CARD, *dear).out.split())
+    assert "Break-even at 60,000 generated tokens a month." in text
+    assert "less than 1% of what it can make" in text
+
+
+def test_without_a_speed_it_is_the_speed_that_is_missing(run: Run) -> None:
+    """Not the power: that was stated."""
+    asked = ("cost", *MODEL, "--gpu", "none", "--ram", "64GiB", "--watts", "120")
+    answer = run(*asked)
+    assert "--watts" not in answer.out and "--ram-bandwidth" in answer.out
+    assert "\n\n\n" not in answer.out
+    assert "No speed is known" in run(*asked, "--json").document["break_even_why"]
+
+
 def test_prompts_can_be_left_out(run: Run) -> None:
     found = run("cost", *MODEL, *CARD, *PRICES, "--prompt-per-output", "0", "--json").document
     assert found["prompt_tokens_per_output_token"] == 0 and found["api_usd_per_million"] == 3
