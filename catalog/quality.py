@@ -87,7 +87,7 @@ def quality_of(model_id: str, use_case: str) -> Quality | None:
 
 def qualities(model_id: str, use_case: str) -> tuple[Quality, ...]:
     """The model's quality in every mode that was fitted."""
-    row = loader.bundled_row(loader.ABILITIES, model_id)
+    row = _abilities(model_id)
     if row is None:
         return ()
     ability = _ABILITY_OF_USE.get(use_case, "general")
@@ -96,6 +96,11 @@ def qualities(model_id: str, use_case: str) -> tuple[Quality, ...]:
     return tuple(
         _quality(model_id, use_case, ability, mode, fitted, sources) for mode, fitted in modes.items()
     )
+
+
+@cache
+def _abilities(model_id: str) -> loader.Row | None:
+    return loader.bundled_row(loader.ABILITIES, model_id)
 
 
 def _quality(

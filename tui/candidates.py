@@ -45,6 +45,7 @@ def candidates_for(use_case: str, narrowed: Narrowing = ANY) -> Iterator[Candida
     for entry in _of_family(_under_license(entries, narrowed.license), entries, narrowed.family):
         if use_case == "vision" and "image" not in entry.modalities:
             continue
+        native_quant = only_quantization(entry)
         yield Candidate(
             model_id=entry.id,
             # Who asks for one family wants to see its sizes and generations side by side.
@@ -55,9 +56,9 @@ def candidates_for(use_case: str, narrowed: Narrowing = ANY) -> Iterator[Candida
             quality=known_quality(entry.id, use_case) or UNKNOWN_QUALITY,
             released=entry.release_date or "",
             is_moe=entry.is_moe,
-            native_quant=only_quantization(entry),
+            native_quant=native_quant,
             build=partial(build_model, entry),
-            facts=partial(quality_facts, use_case=use_case, native_quant=only_quantization(entry)),
+            facts=partial(quality_facts, use_case=use_case, native_quant=native_quant),
             projector_bytes=(entry.projector_bytes or USUAL_PROJECTOR_BYTES)
             if use_case == "vision"
             else None,
