@@ -221,7 +221,9 @@ def test_offload_that_the_claim_states_needs_its_ram_named() -> None:
 
 def test_a_placement_that_the_claim_states_is_what_is_judged() -> None:
     """Ten layers on the card and the rest in RAM, though all of it would fit: no speed of the better way."""
-    subject = Subject(model(), Request(gpu_layers=10, context_tokens=4096), machine("RTX 3090", "64GiB", "50"))
+    subject = Subject(
+        model(), Request(gpu_layers=10, context_tokens=4096), machine("RTX 3090", "64GiB", "50")
+    )
     found = check_claim(Claim(decode_tok_s=10.0), subject)
     assert found.judgement is not None and found.judgement.speed is not None
     assert found.judgement.memory.host.weights_bytes > 3 * GB
