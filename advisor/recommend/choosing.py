@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from llmfit.advisor.errors import LlmfitError
 from llmfit.advisor.hardware.machine import Machine
@@ -21,7 +22,9 @@ from llmfit.advisor.recommend.outlook import SPILL_POINTS, Goal, Option, slownes
 from llmfit.advisor.recommend.quality import TIE_POINTS
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
-from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
+
+if TYPE_CHECKING:
+    from llmfit.advisor.speed.calibration.machine_speeds import MachineSpeeds
 
 WORTH_POINTS = 20.0
 """A model this far below the best loses to it 98 times in 100: not worth a row."""
@@ -190,7 +193,7 @@ class Choice:
         """Those that fit and are fast enough, judged as they are asked for."""
         must_be_known = self.goal.min_tok_s is not None
         for option in options:
-            if option.rough_tok_s < self.floor_tok_s / 2:
+            if option.hoped_tok_s < self.floor_tok_s:
                 continue
             pick = self._judgement(option)
             if pick and (pick.known_tok_s if must_be_known else pick.tok_s) >= self.floor_tok_s:

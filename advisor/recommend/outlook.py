@@ -107,6 +107,11 @@ class Option:
         return self.key - self.slowness_points - SPILL_POINTS * self.spills
 
     @property
+    def hoped_tok_s(self) -> float:
+        """Hardly ever exceeded: those of experts in RAM may be half of what they are, others are not."""
+        return self.rough_tok_s * (2.0 if self.candidate.is_moe else 1.2)
+
+    @property
     def is_tested(self) -> bool:
         return self.candidate.quality.is_tested
 

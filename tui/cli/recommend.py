@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from llmfit.advisor.errors import UsageError
-from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.tui.candidates import Narrowing
 from llmfit.tui.cli.documents import recommendation_document
 from llmfit.tui.cli.output import print_json, print_lines, print_notes
@@ -33,6 +32,8 @@ def run(parsed: argparse.Namespace) -> int:
         narrowed=narrowed,
     )
     if parsed.json:
+        from llmfit.advisor.hardware.machine_file import machine_to_json
+
         described = machine_to_json(machine)
         print_json(
             {
