@@ -34,6 +34,11 @@ CLEARLY = 1.5
 """How much faster or longer a pick must be than all before it to be named for that."""
 USED_SHARE = 0.5
 """Of the GPUs' free memory: a pick below it is weighed against abler models that use more."""
+NEAR_POINTS = 1.0
+"""Worths closer than this are the same: rough speeds, and what needs room, may move a pick so far."""
+ROOMY_SHARE = 0.9
+"""Of what the GPU may use of a memory that it shares with the system."""
+ROOMY_SHARE_OF_RAM = 0.8
 _ROUGHLY = 0.8
 """Rough sizes are off by less than this says."""
 
@@ -139,16 +144,40 @@ class Choice:
         return True
 
     def _most_worth(self, options: Iterable[Option]) -> Pick | None:
-        """By the speeds that were judged; what is worth less even by its rough speed is not judged."""
-        best, most = None, -math.inf
+        """By the speeds that were judged.
+
+        Rough speeds of one machine err alike: what the last judged one makes of them says which others could
+        be worth more and are judged, too. Of models of one size in one file type the abler is enough.
+        Of those worth about the same, one that leaves room in a memory that others share.
+        """
+        found: list[tuple[float, Pick]] = []
+        most, err = -math.inf, 1.0
+        ablest: dict[tuple[int, str], float] = {}
         for option in options:
-            if option.worth <= most:
-                break
+            need = self.goal.need_for(option.candidate.quality)
+            rough = slowness_points(need, option.rough_tok_s)
+            hoped = option.worth + rough - slowness_points(need, option.rough_tok_s * err)
+            size = option.candidate.n_parameters, option.quant
+            if hoped <= most - NEAR_POINTS or ablest.get(size, -math.inf) >= option.key:
+                continue
             for pick in self._running([option]):
-                worth = self._worth(pick)
-                if worth > most and not self._is_wasteful(pick):
-                    best, most = pick, worth
-        return best
+                worth, err = self._worth(pick), pick.tok_s / option.rough_tok_s
+                ablest[size] = option.key
+                if not self._is_wasteful(pick):
+                    found.append((worth, pick))
+                    most = max(most, worth)
+        near = [one for one in found if one[0] > most - NEAR_POINTS]
+        best = max(near, key=lambda one: (self._leaves_room(one[1]), one[0]), default=None)
+        return None if best is None else best[1]
+
+    def _leaves_room(self, pick: Pick) -> bool:
+        """What fills a memory that the system shares leaves nothing for others."""
+        memory = self.machine.memory
+        if not self.machine.gpus:
+            room_bytes = memory.available_bytes or memory.capacity_bytes
+            return not room_bytes or pick.judgement.memory.total_bytes <= ROOMY_SHARE_OF_RAM * room_bytes
+        shares = any(gpu.unified_memory for gpu in self.machine.gpus)
+        return not shares or pick.gpu_bytes <= ROOMY_SHARE * self.gpu_bytes
 
     def _worth(self, pick: Pick) -> float:
         speed, option = pick.judgement.speed_plan, pick.option
