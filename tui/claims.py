@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 from llmfit.advisor.errors import UsageError
 from llmfit.advisor.hardware.machine import GpuFacts, Machine
-from llmfit.advisor.model.quantization import DEFAULT_FILE_TYPE
 from llmfit.advisor.recommend.claims.checking import check_claim
 from llmfit.advisor.recommend.claims.claim import CheckedClaim, Claim
 from llmfit.advisor.recommend.claims.formats import (
@@ -165,13 +164,7 @@ def _model(
 
 def _without_quant(choice: ModelChoice, machine: Machine | None, request: Request) -> Model:
     """No file type is claimed: the best that fits there, or the usual one."""
-    if machine is not None:
-        return choice.best_for(machine, request)
-    if choice.model is not None:
-        return choice.model
-    if choice.build is None:
-        raise ValueError("a ModelChoice needs a model or a way to build one")
-    return choice.build(choice.quant or DEFAULT_FILE_TYPE)
+    return choice.sample() if machine is None else choice.best_for(machine, request)
 
 
 def _spec_note(choice: ModelChoice) -> tuple[str, ...]:

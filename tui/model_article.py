@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from llmfit.advisor.recommend.article.build import at_one_context, build_article
 from llmfit.advisor.recommend.article.values import About, Article, Knowledge, Known, Pitfall, Score
-from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE
 from llmfit.tui.cli.settings import request_from
 from llmfit.tui.model_facts import quality_facts
 from llmfit.tui.session import MachineCache, ModelChoice, Values, model_choice, with_projector
@@ -57,7 +56,7 @@ def subject_of(values: Values, machines: MachineCache) -> Subject:
     request = with_projector(request_from(values))
     found = machines.get(values)
     choice = model_choice(values)
-    request = at_one_context(_any_model(choice), request)
+    request = at_one_context(choice.sample(), request)
     model = choice.best_for(found.machine, request)
     return Subject(choice, model, found.machine, found.speeds, request, known_of(model, found.machine))
 
@@ -80,15 +79,6 @@ def known_of(model: Model, machine: Machine | None = None) -> Known:
         scores=_scores(entry.id),
         knowledge=_knowledge(entry),
     )
-
-
-def _any_model(choice: ModelChoice) -> Model:
-    """The model in some file type: its shape is that of all."""
-    if choice.model is not None:
-        return choice.model
-    if choice.build is None:
-        raise ValueError("a ModelChoice needs a model or a way to build one")
-    return choice.build(choice.quant or DEFAULT_FILE_TYPE)
 
 
 def _entry_of(model: Model) -> CatalogModel | None:

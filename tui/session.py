@@ -160,32 +160,31 @@ class ModelChoice:
     """Why there is no file type to choose, unless the user fixed it."""
 
     def sample(self) -> Model:
-        """The model in some file type: its shape is that of all."""
-        if self.model is not None:
-            return self.model
-        if self.build is None:
-            raise ValueError("a ModelChoice needs a model or a way to build one")
-        return self.build(self.quant or DEFAULT_FILE_TYPE)
+        """The model in the file type that is fixed, else the usual one: where there is no machine to choose it
+        for, or where only what all types share counts."""
+        return self.model or self._variants(self.quant or DEFAULT_FILE_TYPE)
 
     def best_for(self, machine: Machine, request: Request) -> Model:
         """The model itself, or the largest file type that stays on the GPUs (else the default one)."""
         from llmfit.advisor.recommend.judgement import FITS_GPU  # 50 ms that llmfit hardware does not need
         from llmfit.advisor.recommend.search import judge
 
-        if self.model is not None:
-            return self.model
-        if self.build is None:
-            raise ValueError("a ModelChoice needs a model or a way to build one")
-        if self.quant is not None:
-            return self.build(self.quant)
+        if self.model is not None or self.quant is not None:
+            return self.sample()
         vram_bytes = sum(gpu.usable_bytes or 0 for gpu in machine.gpus)
         for quant in QUANT_LADDER:
             if self.n_parameters * bits_per_weight(quant) / 8 > vram_bytes:
                 continue
-            model = self.build(quant)
+            model = self._variants(quant)
             if judge(model, machine, request, remedies=False).verdict == FITS_GPU:
                 return model
-        return self.build(DEFAULT_FILE_TYPE)
+        return self.sample()
+
+    @property
+    def _variants(self) -> Callable[[str], Model]:
+        if self.build is None:
+            raise ValueError("a ModelChoice needs a model or a way to build one")
+        return self.build
 
 
 def model_choice(values: Values) -> ModelChoice:

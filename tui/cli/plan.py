@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from llmfit.advisor.errors import LlmfitError, UsageError
 from llmfit.advisor.hardware.offers import BoxOffer, CardOffer
 from llmfit.advisor.model.model import Model
-from llmfit.advisor.recommend.ladders import DEFAULT_FILE_TYPE, SMALLER_FILE_TYPES
+from llmfit.advisor.recommend.ladders import SMALLER_FILE_TYPES
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
 from llmfit.advisor.recommend.plan.candidates import worthwhile
 from llmfit.advisor.recommend.plan.hosts import DESKTOP, HOSTS, Host, RamFit
@@ -63,7 +63,7 @@ def question_from(values: Values) -> Asked:
     """What is asked, with the catalogue's hardware. Raises UsageError, GgufError or NetworkError."""
     request = with_projector(request_from(values))
     choice = model_choice(values)
-    model = _model_of(choice)
+    model = choice.sample()  # there is no machine to choose a file type for
     if request.context_tokens is None:
         tokens = max(default_context(model), request.filled_tokens)
         request = replace(request, context_tokens=tokens)
@@ -179,15 +179,6 @@ def _file_type_text(model: Model, name: str) -> str:
 def _smaller_file_type(model: Model) -> str | None:
     own = sum(tensor.n_bytes for tensor in model.tensors) * 8 / max(1, model.n_parameters)
     return next((name for name in SMALLER_FILE_TYPES if bits_per_weight(name) < own * SMALLER_SHARE), None)
-
-
-def _model_of(choice: ModelChoice) -> Model:
-    """The file type that was asked for, else the default one: there is no machine to choose it for."""
-    if choice.model is not None:
-        return choice.model
-    if choice.build is None:
-        raise ValueError("a ModelChoice needs a model or a way to build one")
-    return choice.build(choice.quant or DEFAULT_FILE_TYPE)
 
 
 # ---------------------------------------------------------------- hardware
