@@ -11,7 +11,7 @@ from llmfit.advisor.errors import UsageError
 from llmfit.advisor.recommend.quality import Loss, Quality
 from llmfit.advisor.recommend.ranking import Candidate
 from llmfit.advisor.units import GIB
-from llmfit.catalog.build import build_model, only_quantization
+from llmfit.catalog.build import build_model, native_quantization, only_quantization
 from llmfit.catalog.models import CatalogModel, list_models
 from llmfit.catalog.quality import quality_loss
 from llmfit.tui.model_facts import known_quality, quality_facts
@@ -45,7 +45,6 @@ def candidates_for(use_case: str, narrowed: Narrowing = ANY) -> Iterator[Candida
     for entry in _of_family(_under_license(entries, narrowed.license), entries, narrowed.family):
         if use_case == "vision" and "image" not in entry.modalities:
             continue
-        native_quant = only_quantization(entry)
         yield Candidate(
             model_id=entry.id,
             # Who asks for one family wants to see its sizes and generations side by side.
@@ -56,9 +55,10 @@ def candidates_for(use_case: str, narrowed: Narrowing = ANY) -> Iterator[Candida
             quality=known_quality(entry.id, use_case) or UNKNOWN_QUALITY,
             released=entry.release_date or "",
             is_moe=entry.is_moe,
-            native_quant=native_quant,
+            native_quant=native_quantization(entry.architecture),
+            only_quant=only_quantization(entry),
             build=partial(build_model, entry),
-            facts=partial(quality_facts, use_case=use_case, native_quant=native_quant),
+            facts=partial(quality_facts, use_case=use_case),
             projector_bytes=(entry.projector_bytes or USUAL_PROJECTOR_BYTES)
             if use_case == "vision"
             else None,

@@ -14,7 +14,6 @@ from llmfit.advisor.recommend.judgement import Judgement
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
 from llmfit.advisor.recommend.quality import Quality
 from llmfit.advisor.recommend.remedies import find_remedies
-from llmfit.catalog.build import native_quantization
 from llmfit.tui.cli.settings import request_from
 from llmfit.tui.model_facts import quality_facts
 from llmfit.tui.session import MachineCache, ModelChoice, Values, model_choice, with_projector
@@ -39,7 +38,7 @@ def choose_for_goal(values: Values, machines: MachineCache) -> GoalChoice:
     known = machines.get(values)
     choice = model_choice(values)
     sample = choice.sample()
-    facts = quality_facts(sample, native_quant=native_quantization(sample.shape.architecture))
+    facts = quality_facts(sample)
     search = search_configurations(
         _to_choose_from(choice, sample),
         facts,

@@ -66,15 +66,16 @@ def known_of(model: Model, machine: Machine | None = None) -> Known:
     pitfalls of its architecture. With ``machine`` the pitfalls of other hardware are left out."""
     entry = _entry_of(model)
     pitfalls = _pitfalls(model, machine)
-    if entry is None:
-        return Known(About(model.id), quality_facts(model), pitfalls=pitfalls)
-    from llmfit.catalog.build import only_quantization
+    from llmfit.catalog.build import native_quantization, only_quantization
 
-    native_quant = only_quantization(entry)
+    native_quant = native_quantization(model.shape.architecture)
+    if entry is None:
+        return Known(About(model.id), quality_facts(model), native_quant, pitfalls=pitfalls)
     return Known(
         about=_about(entry),
-        facts=quality_facts(model, native_quant=native_quant),
+        facts=quality_facts(model),
         native_quant=native_quant,
+        only_quant=only_quantization(entry),
         pitfalls=pitfalls,
         scores=_scores(entry.id),
         knowledge=_knowledge(entry),

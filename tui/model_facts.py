@@ -6,6 +6,7 @@ from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.cache_advice import has_delicate_keys, rotates_quantised_cache
 from llmfit.advisor.recommend.quality import NO_LOSS, Loss, Quality, QualityFacts
 from llmfit.catalog import quality as catalog_quality
+from llmfit.catalog.build import native_quantization
 
 
 def known_quality(model_id: str, use_case: str) -> Quality | None:
@@ -23,11 +24,13 @@ def known_quality(model_id: str, use_case: str) -> Quality | None:
     )  # fmt: skip
 
 
-def quality_facts(model: Model, use_case: str = "general", native_quant: str | None = None) -> QualityFacts:
+def quality_facts(model: Model, use_case: str = "general") -> QualityFacts:
     """Ability and losses of a model, also of one that only its header describes: its losses go by size.
 
-    ``native_quant`` is the file type whose precision it was trained in, if any.
+    The file type in whose precision it was trained, if that is a small one, loses nothing; that of the only
+    file there is of it does.
     """
+    native_quant = native_quantization(model.shape.architecture)
     n_parameters, is_moe = model.n_parameters, model.shape.n_expert > 0
 
     def file_type_loss(quant: str) -> Loss | None:

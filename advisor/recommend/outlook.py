@@ -56,7 +56,9 @@ class Candidate:
     """Date, or empty: of equals the newer one is proposed."""
     is_moe: bool
     native_quant: str | None
-    """The type it was published in where that is a small one (gpt-oss: MXFP4); other types gain nothing."""
+    """The type it was trained in where that is a small one (gpt-oss: MXFP4): nothing is lost in it."""
+    only_quant: str | None
+    """The one type worth taking: the native one, or that of the file that is all there is of it."""
     build: Callable[[str], Model]
     facts: Callable[[Model], QualityFacts]
     """What is known of its quality for the use, once it is laid out."""
@@ -192,7 +194,7 @@ def _options_of(candidate: Candidate, room: _Room, goal: Goal) -> Iterator[Optio
     good_enough = False
     need = goal.need_for(candidate.quality)
     n_active = candidate.n_active_parameters or candidate.n_parameters
-    for quant in (candidate.native_quant,) if candidate.native_quant else QUANT_LADDER:
+    for quant in (candidate.only_quant,) if candidate.only_quant else QUANT_LADDER:
         if good_enough:
             return
         bytes_per_weight = goal.bits_per_weight(quant) / 8

@@ -68,10 +68,11 @@ def build_article(
     request = at_one_context(model, request)
     case = Case(machine, request, known.facts, speeds)
     asked = judge(model, machine, request, variants=build, speeds=speeds)
-    quants = quant_rows(case, asked, build, known.native_quant)
+    several = build if known.only_quant is None else None
+    quants = quant_rows(case, asked, several, known.native_quant)
     running = asked if asked.fits else largest_running(quants)
     subject = asked if running is None else running
-    cards = cards_rows(case, asked, build if known.native_quant is None else None)
+    cards = cards_rows(case, asked, several)
     return Article(
         about=known.about,
         architecture=architecture_of(model),
@@ -89,7 +90,7 @@ def build_article(
         needs=find_needs(case, asked, cards),
         ram_cases=() if running is None else ram_cases(case, running),
         energy=None if running is None else energy_per_million(running),
-        goals=_by_goal(case, asked, build, known) if asked.fits and not known.about.is_embedding else (),
+        goals=_by_goal(case, asked, several, known) if asked.fits and not known.about.is_embedding else (),
         pitfalls=known.pitfalls,
         scores=known.scores,
         knowledge=known.knowledge,
@@ -98,12 +99,11 @@ def build_article(
 
 def _by_goal(case: Case, asked: Judgement, build: Variants | None, known: Known) -> tuple[GoalChoice, ...]:
     """The three goals at the article's context; for the longest context see the ladder."""
-    several = build if known.native_quant is None else None
     choices = []
     for goal in (QUALITY, SPEED, BALANCE):
         try:
             found = search_configurations(
-                several or asked.model, known.facts, case.machine, goal, case.request, case.speeds
+                build or asked.model, known.facts, case.machine, goal, case.request, case.speeds
             )
         except LlmfitError:
             continue  # settings that the user fixed for one placement may fit no other

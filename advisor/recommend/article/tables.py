@@ -59,14 +59,14 @@ class Case:
 
 
 def quant_rows(
-    case: Case, asked: Judgement, build: Variants | None, native_quant: str | None
+    case: Case, asked: Judgement, build: Variants | None, native_quant: str | None = None
 ) -> tuple[QuantRow, ...]:
     """A row for each file type worth listing, the largest first; ``asked`` is one of them.
 
-    A model of which there is only a file has one row, so has one that was trained in its file type.
+    Without ``build``, for a model that has but one file type, there is one row.
     """
     judgements = {asked.model.quantization: asked}
-    if build is not None and native_quant is None:
+    if build is not None:
         for quant in LISTED_FILE_TYPES:
             if quant not in judgements:
                 try:

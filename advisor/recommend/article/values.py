@@ -290,6 +290,9 @@ class Known:
     about: About
     facts: QualityFacts
     native_quant: str | None = None
+    """The file type whose precision it was trained in, if that is a small one: nothing is lost in it."""
+    only_quant: str | None = None
+    """The one file type worth taking: the native one, or that of the file that is all there is of it."""
     pitfalls: tuple[Pitfall, ...] = ()
     scores: tuple[Score, ...] = ()
     knowledge: Knowledge | None = None

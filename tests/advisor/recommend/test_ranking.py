@@ -157,6 +157,7 @@ def candidate(name: str, low: float, grade: str = "A", billions: float = 8, rele
         released=released,
         is_moe=False,
         native_quant=None,
+        only_quant=None,
         build=lambda quant: pytest.fail("not to be built"),
         facts=lambda model: QualityFacts(None, lambda quant: NO_LOSS, lambda k, v: NO_LOSS),
     )

@@ -14,6 +14,7 @@ from llmfit.advisor.recommend.article.values import Score
 from llmfit.advisor.recommend.quality import NO_LOSS, Loss
 from llmfit.advisor.units import GIB
 from llmfit.tui.article_words import billions_text, loss_words
+from llmfit.tui.candidates import candidates_for, file_type_loss
 from llmfit.tui.cli.render_evidence import evidence_lines
 from llmfit.tui.model_article import article_for
 from llmfit.tui.session import MachineCache
@@ -274,3 +275,31 @@ def test_parameters_in_words() -> None:
     assert billions_text(308_778_780_864) == "309 billion"
     assert billions_text(30_532_122_624) == "30.5 billion"
     assert billions_text(596_000_000) == "0.6 billion"
+
+
+# ---------------------------------------------------------------- what was trained in its file type
+
+
+def test_the_only_file_of_a_model_is_not_what_it_was_trained_in(run: Run, llama: Path) -> None:
+    """A row of the user's own has one file type, and that costs what it costs."""
+    assert run("catalog", "add", llama, "--id", "me/mine").code == 0
+    mine, known = (
+        article_for({"model": name, "gpu": ["RTX 3090"], "quant": "Q4_K_M"}, MachineCache()).quants
+        for name in ("me/mine", "Llama-3.1-8B")
+    )
+    usual = next(row for row in known if row.quant == "Q4_K_M")
+    assert [row.quant for row in mine] == ["Q4_K_M"]
+    assert mine[0].loss == usual.loss and usual.loss is not None and usual.loss.points > 0
+    assert not mine[0].is_native
+    text = " ".join(ask(run, "me/mine", *CARD).out.split())
+    assert "A file has the type that it has." in text and "trained in" not in text.split("Evidence")[0]
+    (found,) = [one for one in candidates_for("general") if one.model_id == "me/mine"]
+    assert found.only_quant == "Q4_K_M" and found.native_quant is None
+    assert file_type_loss("Q4_K_M", found).points == usual.loss.points
+
+
+def test_a_model_trained_in_a_small_type_loses_nothing_in_it(run: Run) -> None:
+    (row,) = article_for({"model": "gpt-oss-20b", "gpu": ["RTX 3090"]}, MachineCache()).quants
+    assert row.is_native and row.loss is not None and row.loss.points == 0
+    (found,) = [one for one in candidates_for("general") if one.model_id == "openai/gpt-oss-20b"]
+    assert found.only_quant == found.native_quant == "MXFP4_MOE"
