@@ -9,6 +9,7 @@ The shares and spreads below were taken from the readings in ``tests/data/power.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -162,14 +163,13 @@ def _busy_share(step: StepTime, where: str) -> float:
 
 
 def _cards_said(gpus: Sequence[Gpu], phase: Phase) -> str:
-    limits = " + ".join(f"{gpu.power_limit_w:.0f}" for gpu in gpus)
     is_read = all(gpu.sources.get("power_limit_w", "catalog") != "catalog" for gpu in gpus)
     origin = "as set now" if is_read else "from the catalogue"
     start = "Power is rated, not measured: a" if phase is DECODE else "A"
     share = phase.busy_share
     said = (
         f"{start} card that {phase.doing} draws {share.expected:.0%} "
-        f"({share.low:.0%} to {share.high:.0%}) of its limit ({limits} W, {origin})"
+        f"({share.low:.0%} to {share.high:.0%}) of its limit ({_limits_text(gpus)}, {origin})"
     )
     if len(gpus) == 1:
         return said + "."
@@ -178,6 +178,12 @@ def _cards_said(gpus: Sequence[Gpu], phase: Phase) -> str:
         f"{said}; the cards take turns, and one that waits draws {waiting.expected:.0%} "
         f"({waiting.low:.0%} to {waiting.high:.0%}) of it."
     )
+
+
+def _limits_text(gpus: Sequence[Gpu]) -> str:
+    """``350 W``; ``8 x 700 W``; ``2 x 350 W + 450 W``, in the order of the cards."""
+    counts = Counter(f"{gpu.power_limit_w:.0f} W" for gpu in gpus)
+    return " + ".join(limit if count == 1 else f"{count} x {limit}" for limit, count in counts.items())
 
 
 def _watts_text(watts: Spread) -> str:

@@ -178,3 +178,13 @@ def test_no_range_is_inside_out_and_nothing_exceeds_all_parts_at_their_most(
     watts = draws((card(0, limit_w), card(1, limit_w)), one).watts
     assert 0 < watts.low <= watts.expected <= watts.high
     assert watts.high <= (2 * limit_w + 80 + 250) / 0.85 + 1e-6
+
+
+def test_cards_of_one_limit_are_counted() -> None:
+    def said(*limits_w: float) -> str:
+        cards = tuple(card(number, limit) for number, limit in enumerate(limits_w))
+        return draws(cards, step(GPU_0=0.01)).assumptions[0]
+
+    assert "of its limit (700 W, from the catalogue)" in said(700)
+    assert "of its limit (8 x 700 W, from the catalogue)" in said(*[700] * 8)
+    assert "of its limit (2 x 350 W + 450 W, from the catalogue)" in said(350, 450, 350)
