@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from llmfit.advisor.recommend.goals.objectives import TIE_LOSS_POINTS, Criterion, Question
 from llmfit.advisor.recommend.goals.values import Configuration, Tried
-from llmfit.advisor.recommend.judgement import FITS_GPU, VERDICT_PHRASE, Judgement
+from llmfit.advisor.recommend.judgement import FITS_GPU, FITS_OFFLOAD, VERDICT_PHRASE, Judgement
 from llmfit.advisor.recommend.needs import COMFORTABLE_TOK_S
 from llmfit.advisor.recommend.outlook import ROUGH_RAM_BYTES_PER_S
 from llmfit.advisor.recommend.quality import Loss
@@ -122,8 +122,19 @@ def _is_unknown(one: Tried, other: Tried) -> bool:
 
 
 def _fewer_bytes(one: Tried, other: Tried, name: str, other_name: str) -> str:
-    mine, its = (format_gib(tried.judgement.memory.host.weights_bytes) for tried in (one, other))
-    return f"{name} leaves {mine} of weights in RAM, {other_name} {its}. {UNKNOWN_SPEED}"
+    mine, its = (_placed_text(tried.judgement) for tried in (one, other))
+    return f"{name} {mine}, {other_name} {its}. {UNKNOWN_SPEED}"
+
+
+def _placed_text(judgement: Judgement) -> str:
+    """How much of the weights has to be read from RAM. What fits on the GPU leaves its token embeddings there,
+    of which a row a token is read: that is none."""
+    if judgement.verdict == FITS_GPU:
+        return verdict_phrase(judgement)
+    in_ram = format_gib(judgement.memory.host.weights_bytes)
+    if judgement.verdict == FITS_OFFLOAD:
+        return f"leaves {in_ram} of weights in RAM"
+    return f"has all its weights, {in_ram}, in RAM"
 
 
 def _planned(_: Question, one: Tried, other: Tried, name: str, other_name: str) -> str:

@@ -17,6 +17,8 @@ from llmfit.advisor.recommend.judgement import FITS_GPU, Judgement
 from llmfit.advisor.recommend.needs import need_of
 from llmfit.advisor.recommend.quality import QualityFacts
 from llmfit.advisor.recommend.request import Request
+from llmfit.advisor.recommend.search import judge
+from llmfit.advisor.units import format_gib
 from llmfit.tui.model_facts import quality_facts
 from llmfit.tui.session import machine_from, model_choice
 
@@ -278,3 +280,28 @@ def test_criteria_of_every_goal_are_known_to_the_words(goal: str) -> None:
     question = Question(facts(DENSE), need_of("general"), 32768)
     for criterion in CRITERIA[goal]:
         assert reason_text(question, criterion, one, other, "this", "that").endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "quants", "said"),
+    [
+        ("RTX 3090", ("Q4_K_M", "Q6_K"), ("fits on the GPU", "leaves # of weights in RAM")),
+        ("RTX 3090", ("Q6_K", "Q8_0"), ("leaves # of weights in RAM", "leaves # of weights in RAM")),
+        ("none", ("Q4_K_M", "Q6_K"), ("has all its weights, #, in RAM", "has all its weights, #, in RAM")),
+    ],
+)
+def test_what_fits_on_the_gpu_leaves_no_weights_in_ram(
+    gpu: str, quants: tuple[str, str], said: tuple[str, str]
+) -> None:
+    """Its token embeddings stay there, whatever the card; but nobody waits for them."""
+    from llmfit.advisor.recommend.goals.objectives import READABLE
+    from llmfit.advisor.recommend.goals.words import reason_text
+
+    machine = machine_from({"gpu": gpu, "ram": "64GiB"})
+    request = Request(context_tokens=4096, cache_type_k="f16")
+    judgements = [judge(build(DENSE, quant), machine, request, remedies=False) for quant in quants]
+    sizes = [format_gib(judgement.memory.host.weights_bytes) for judgement in judgements]
+    one, other = (tried(DENSE, machine, judgement) for judgement in judgements)
+    text = reason_text(Question(facts(DENSE), need_of("general"), 4096), READABLE, one, other, "A", "B")
+    first, second = (phrase.replace("#", size) for phrase, size in zip(said, sizes, strict=True))
+    assert text.startswith(f"A {first}, B {second}. The bandwidth of the RAM is not known")
