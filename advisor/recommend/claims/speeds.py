@@ -166,12 +166,11 @@ def _nowhere(claimed: float, evidence: Evidence) -> Reason:
     if evidence.is_negated or speed is None:
         text = f"Decode: {tok_s(claimed)} claimed, but it does not run there."
         return Reason("decode", CONTRADICTED, text, claimed, None, TOK_S)
-    verdict = CONTRADICTED
     text = (
-        f"Decode: {tok_s(claimed)} claimed, 0 computed: it does not run there. With the memory for it, at "
+        f"Decode: {tok_s(claimed)} claimed, none computed: it does not run there. With the memory for it, at "
         f"most {tok_s(speed.bound_tok_s)}."
     )
-    return Reason("decode", verdict, text, claimed, 0.0, TOK_S)
+    return Reason("decode", CONTRADICTED, text, claimed, None, TOK_S)
 
 
 def _unknown_bandwidth(claimed: float, claim: Claim, evidence: Evidence, judged: Judgement) -> Reason:
