@@ -50,6 +50,21 @@ class Pitfall:
     def is_of_models(self) -> bool:
         return bool(self.models or self.architectures)
 
+    @property
+    def builds_text(self) -> str | None:
+        """``seen on b8200 to b8643; gone since b8701``; ``None`` where nothing of it is known."""
+        parts = []
+        if self.bad_builds is not None:
+            first, last = self.bad_builds
+            parts.append(f"seen on b{first}" if first == last else f"seen on b{first} to b{last}")
+        if self.min_build is not None:
+            parts.append(f"gone since b{self.min_build}")
+        if self.fixed_since is not None:
+            parts.append(f"fixed in builds or files since {self.fixed_since}")
+        if self.status is not None:
+            parts.append(self.status)
+        return "; ".join(parts) or None
+
 
 def pitfalls_of(model_id: str, architecture: str, machine: Machine | None = None) -> tuple[Pitfall, ...]:
     """What is known of a model, by its catalogue id or its GGUF architecture, the worst first.
@@ -71,10 +86,18 @@ def pitfalls_of_machine(machine: Machine) -> tuple[Pitfall, ...]:
     )
 
 
-def general_pitfalls() -> tuple[Pitfall, ...]:
-    """What holds for llama-server with any model on any machine, the worst first."""
+def general_pitfalls(machine: Machine | None = None) -> tuple[Pitfall, ...]:
+    """What holds for llama-server with any model on any machine, the worst first.
+
+    With ``machine`` not what its llama-server is too new for.
+    """
     return _worst_first(
-        row for row in all_pitfalls() if row.scope == "runtime" and not row.machines and not row.is_of_models
+        row
+        for row in all_pitfalls()
+        if row.scope == "runtime"
+        and not row.machines
+        and not row.is_of_models
+        and _can_happen(row, machine)
     )
 
 

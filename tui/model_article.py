@@ -143,25 +143,8 @@ def _pitfalls(model: Model, machine: Machine | None) -> tuple[Pitfall, ...]:
             symptom=row.symptom,
             fix=row.fix,
             severity=row.severity,
-            builds=_builds_text(row.min_build, row.bad_builds, row.fixed_since, row.status),
+            builds=row.builds_text,
             source=row.source,
         )
         for row in pitfalls_of(model.id, model.shape.architecture, machine)
     )
-
-
-def _builds_text(
-    min_build: int | None, bad_builds: tuple[int, int] | None, fixed_since: str | None, status: str | None
-) -> str | None:
-    """``seen on b8200 to b8643; gone since b8701``; ``None`` where nothing of it is known."""
-    parts = []
-    if bad_builds is not None:
-        first, last = bad_builds
-        parts.append(f"seen on b{first}" if first == last else f"seen on b{first} to b{last}")
-    if min_build is not None:
-        parts.append(f"gone since b{min_build}")
-    if fixed_since is not None:
-        parts.append(f"fixed in builds or files since {fixed_since}")
-    if status is not None:
-        parts.append(status)
-    return "; ".join(parts) or None

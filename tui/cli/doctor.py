@@ -22,6 +22,7 @@ from llmfit.advisor.hardware.machine_file import machine_to_json
 from llmfit.advisor.server.answers import ServerDevice
 from llmfit.advisor.text import printable
 from llmfit.tui.cli.output import print_json, print_lines
+from llmfit.tui.known_pitfalls import few_of, pitfall_findings
 from llmfit.tui.llama_servers import ask_afresh
 from llmfit.tui.privacy import Mask, user_names
 from llmfit.tui.session import machine_from
@@ -48,10 +49,11 @@ def run(parsed: argparse.Namespace) -> int:
     mask = Mask(home_folder(), user_names(), _uuids(machine))
     surroundings = look_around(machine, devices, values)
     findings = [_masked(finding, mask) for finding in diagnose(machine, surroundings)]
+    pitfalls = pitfall_findings(machine)
     if parsed.json:
-        print_json(_document(findings, machine, mask))
+        print_json(_document([*findings, *pitfalls], machine, mask))
     else:
-        print_lines(list(finding_lines(findings, text_width())))
+        print_lines(list(finding_lines([*findings, *few_of(pitfalls)], text_width())))
     return 0
 
 

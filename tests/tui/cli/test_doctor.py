@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmfit.advisor.diagnosis.findings import OK, PROBLEM, Finding
+from llmfit.advisor.hardware.machine import LlamaServer
 from llmfit.advisor.server import find as llama_server
+from llmfit.catalog import pitfalls
+from llmfit.catalog.pitfalls import general_pitfalls, pitfalls_of_machine
 from llmfit.tui import llama_servers, surroundings
 from llmfit.tui.cli.doctor import MARKS, finding_lines
 from llmfit.tui.config import CONFIG_VARIABLE, user_config
+from llmfit.tui.known_pitfalls import MAX_SHOWN, few_of, pitfall_findings
 from llmfit.tui.privacy import Mask, user_names
+from llmfit.tui.session import machine_from
 from tests.advisor.server.fake_servers import server_script, write_program
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses shell scripts")
@@ -340,3 +346,50 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_colours(environ: dict[str, str], colours: int) -> None:
     assert surroundings._terminal(environ).colours == colours
+
+
+# ---------------------------------------------------------------- known pitfalls
+
+
+def known_issues(run, *options: object) -> list[dict[str, Any]]:
+    findings = run("doctor", *options, "--json").document["findings"]
+    return [finding for finding in findings if finding["subject"] == "known issue"]
+
+
+def test_known_pitfalls_are_those_of_this_hardware_and_of_llama_server(run, home: Path) -> None:
+    here = known_issues(run, "--gpu", "RTX 5090")
+    wanted = [
+        row
+        for row in (*pitfalls_of_machine(machine_from({"gpu": "RTX 5090"})), *general_pitfalls())
+        if row.severity in ("critical", "high")
+    ]
+    assert len(wanted) > MAX_SHOWN and wanted[0].id == "cuda/iq-files-cuda-13.2"
+    assert [(f["source"], f["fix"]) for f in here] == [(row.source, row.fix) for row in wanted]
+    assert all(row.symptom in f["text"] for f, row in zip(here, wanted, strict=True))
+    assert {f["level"] for f in here} == {"note"}, "a report of others is not a finding here"
+    told = " ".join(f["text"] for f in here)
+    assert "CUDA 13.2" in told and "Metal" not in told and "AMD" not in told
+    others = " ".join(f["text"] for f in known_issues(run, "--gpu", "2x RX 7900 XTX"))
+    assert "several AMD cards" in others and "CUDA" not in others
+    assert len(known_issues(run, "--gpu", "none")) == len(here) - 2, "those of llama-server are for all"
+
+
+def test_few_of_them_are_shown_and_the_rest_is_counted(run, home: Path) -> None:
+    out = run("doctor", "--gpu", "RTX 5090").out
+    rows = [line for line in out.splitlines() if "known issue" in line]
+    rest = len(known_issues(run, "--gpu", "RTX 5090")) - MAX_SHOWN
+    assert len(rows) == MAX_SHOWN + 1 and rest > 0
+    assert f"{rest} more are known" in rows[-1]
+    assert "CUDA 13.2" in rows[0], "what is of this hardware comes first"
+    assert few_of(()) == () and "known issue" not in " ".join(finding_lines(few_of(())))
+
+
+def test_what_a_server_is_too_new_for_is_left_out(run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [replace(row, min_build=11000) for row in pitfalls.all_pitfalls() if not row.is_of_models]
+    monkeypatch.setattr(pitfalls, "all_pitfalls", lambda: rows)
+    old, new = (
+        replace(machine_from({"gpu": "RTX 5090"}), llama_server=LlamaServer("llama-server", build=build))
+        for build in (10999, 11000)
+    )
+    assert pitfall_findings(new) == ()
+    assert "gone since b11000" in pitfall_findings(old)[-1].text
