@@ -11,7 +11,7 @@ from llmfit.advisor.errors import NotModelledError
 from llmfit.advisor.model.gguf import GgufHeader
 from llmfit.advisor.model.layout import LayoutOptions, lay_out
 from llmfit.advisor.model.mixing import quantize_layout
-from llmfit.advisor.model.model import Model
+from llmfit.advisor.model.model import Model, pooling_of
 from llmfit.advisor.model.quantization import (
     DEFAULT_FILE_TYPE,
     FILE_TYPE_BY_ID,
@@ -84,6 +84,7 @@ def _built(same_entry: Same[CatalogModel], quantization: str) -> Model:
         n_active_parameters=entry.parameters.active,
         file_bytes=size_bytes,
         file_bytes_source=size_source,
+        pooling=pooling_of(metadata),
     )
 
 
@@ -121,6 +122,7 @@ def model_from_header(
         n_active_parameters=active_parameters(shape, header.tensors),
         file_bytes=header.file_bytes,
         file_bytes_source=_SIZE_SOURCE[source],
+        pooling=pooling_of(header.metadata),
     )
 
 

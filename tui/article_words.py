@@ -173,8 +173,8 @@ def _worth_text(article: Article, judgement: Judgement) -> Iterator[str]:
     """How fast it is and what the file type costs, for what writes text."""
     if article.about.is_embedding:
         yield (
-            "It turns text into vectors and writes none: of the speeds only prefill means something, no "
-            "ability is rated, and llama-server must be started with --embedding."
+            "It turns text into vectors and writes none: of the speeds only prefill means something, and no "
+            "ability is rated."
         )
         return
     yield from _speed_text(article, judgement)

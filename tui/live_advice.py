@@ -244,6 +244,7 @@ _NO_CHAT = "it makes embeddings or ranks texts, it does not chat"
 def _read_model(local: LocalModel) -> Model:
     """Raises GgufError for a file that has changed or gone, NotModelledError for what cannot chat."""
     from llmfit.advisor.errors import NotModelledError
+    from llmfit.advisor.model.model import NO_POOLING, pooling_of
     from llmfit.catalog.build import model_from_header
     from llmfit.catalog.models import find_model
     from llmfit.catalog.sources import read_model_files
@@ -251,9 +252,7 @@ def _read_model(local: LocalModel) -> Model:
     if local.model_id is not None and find_model(local.model_id).kind == "embedding":
         raise NotModelledError(local.name, _NO_CHAT, "")
     files = read_model_files(local.path)
-    metadata = files.header.metadata
-    # LLM_KV_POOLING_TYPE in llama.cpp's llama-arch.cpp; 0 is LLAMA_POOLING_TYPE_NONE (llama.h)
-    if metadata.get(f"{metadata.get('general.architecture')}.pooling_type", 0) != 0:
+    if pooling_of(files.header.metadata) != NO_POOLING:
         raise NotModelledError(local.name, _NO_CHAT, "")
     return model_from_header(files.header, local.model_id or local.name, ("-m", str(local.path)))
 

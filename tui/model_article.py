@@ -70,9 +70,14 @@ def known_of(model: Model, machine: Machine | None = None) -> Known:
 
     native_quant = native_quantization(model.shape.architecture)
     if entry is None:
-        return Known(About(model.id), quality_facts(model), native_quant, pitfalls=pitfalls)
+        return Known(
+            About(model.id, is_embedding=model.is_embedding),
+            quality_facts(model),
+            native_quant,
+            pitfalls=pitfalls,
+        )
     return Known(
-        about=_about(entry),
+        about=_about(entry, model.is_embedding),
         facts=quality_facts(model),
         native_quant=native_quant,
         only_quant=only_quantization(entry),
@@ -90,7 +95,7 @@ def _entry_of(model: Model) -> CatalogModel | None:
     return find_model(model.id)
 
 
-def _about(entry: CatalogModel) -> About:
+def _about(entry: CatalogModel, is_embedding: bool) -> About:
     return About(
         model_id=entry.id,
         family=entry.family,
@@ -100,7 +105,7 @@ def _about(entry: CatalogModel) -> About:
         reasoning=entry.reasoning,
         tool_use=entry.tool_use,
         notes=entry.notes,
-        is_embedding=entry.kind == "embedding",
+        is_embedding=is_embedding,
     )
 
 

@@ -70,7 +70,9 @@ def _with_file(judgement: Judgement, local: LocalModel, found: LocalModels) -> J
             return judgement
         settings = replace(settings, mmproj_path=str(projector.path))
     model = replace(judgement.model, launch_args=("-m", str(local.path)))
-    argv = None if judgement.argv is None else server_argv(settings, model.launch_args, judgement.machine)
+    argv = None
+    if judgement.argv is not None:
+        argv = server_argv(settings, model.launch_args, judgement.machine, model.pooling)
     return replace(judgement, model=model, settings=settings, argv=argv)
 
 

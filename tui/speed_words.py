@@ -13,7 +13,7 @@ from llmfit.advisor.units import two_figures as two_figures
 
 if TYPE_CHECKING:
     from llmfit.advisor.recommend.judgement import Judgement
-    from llmfit.advisor.speed.estimate import SpeedRange
+    from llmfit.advisor.speed.estimate import PrefillSpeed, SpeedRange
     from llmfit.advisor.speed.terms import StepTime, Term
 
 MEASURED, CALIBRATED = "measured", "calibrated"
@@ -68,19 +68,27 @@ def speed_sentences(judgement: Judgement) -> Iterator[tuple[str, str]]:
     if speed is None:
         return
     decode, prefill = speed.decode_tok_s, speed.prefill
-    yield (
-        "Decode",
-        f"{speed_text(decode)} tok/s{depth_text(speed.depth_tokens)}, "
-        f"{basis_text(speed.basis, judgement)}: at most {two_figures(speed.bound_tok_s)} by bandwidth, "
-        f"limited by {speed.limited_by}.",
-    )
+    if not judgement.model.is_embedding:
+        yield (
+            "Decode",
+            f"{speed_text(decode)} tok/s{depth_text(speed.depth_tokens)}, "
+            f"{basis_text(speed.basis, judgement)}: at most {two_figures(speed.bound_tok_s)} by bandwidth, "
+            f"limited by {speed.limited_by}.",
+        )
     if prefill is not None:
         yield (
             "Prefill",
             f"{speed_text(prefill.tok_s)} tok/s, {basis_text(prefill.basis, judgement)}: "
-            f"first token {seconds_text(prefill.first_token_s)} after a prompt of {prefill.prompt_tokens}, "
+            f"{_read_text(judgement, prefill)}, "
             f"limited by {prefill.limited_by}.",
         )
+
+
+def _read_text(judgement: Judgement, prefill: PrefillSpeed) -> str:
+    took = seconds_text(prefill.first_token_s)
+    if judgement.model.is_embedding:
+        return f"an input of {prefill.prompt_tokens} tokens takes {took}"
+    return f"first token {took} after a prompt of {prefill.prompt_tokens}"
 
 
 # ---------------------------------------------------------------- sums

@@ -165,7 +165,7 @@ def _rollback_snapshots(shape: ModelShape, settings: LaunchSettings) -> int:
 
 def _reserved_outputs(settings: LaunchSettings) -> int:
     """common_speculative_get_output_limits: one row a slot, and one for each drafted token."""
-    if settings.outputs == "tool":
+    if settings.outputs != "server":
         return 0
     drafted = settings.spec_draft_max if settings.spec_type else 0
     return max(1, min(settings.batch, settings.parallel * (1 + drafted)))

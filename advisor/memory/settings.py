@@ -47,7 +47,8 @@ class LaunchSettings:
     """``draft-mtp`` loads and uses the model's own MTP blocks."""
     spec_draft_max: int = 3
     outputs: str = "server"
-    """``server``: logits for one row a slot; ``tool``: for every row of a batch (llama-bench and others)."""
+    """``server``: logits for one row a slot; ``tool``: for every row of a batch (llama-bench and others);
+    ``embedding``: the same, by a server with ``--embedding`` (server_output_limits in server-context.cpp)."""
     mmap: bool = True
     repack: bool = True
     cache_ram_bytes: int = SERVER_DEFAULT_CACHE_RAM_BYTES

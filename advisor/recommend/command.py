@@ -15,6 +15,7 @@ from llmfit.advisor.memory.settings import (
     SERVER_DEFAULT_CACHE_RAM_BYTES,
     LaunchSettings,
 )
+from llmfit.advisor.model.model import NO_POOLING
 from llmfit.advisor.units import MIB
 
 UUID_CHARACTERS = 12
@@ -35,9 +36,11 @@ def device_name(machine: Machine, gpu_index: int, used: Sequence[int] = ()) -> s
     return f"{_DEVICE_PREFIX.get(gpu.backend, gpu.backend)}{ordinal}"
 
 
-def server_argv(settings: LaunchSettings, launch_args: Sequence[str], machine: Machine) -> tuple[str, ...]:
-    """The complete argument list, beginning with ``llama-server``."""
-    argv = ["llama-server", *launch_args]
+def server_argv(
+    settings: LaunchSettings, launch_args: Sequence[str], machine: Machine, pooling: str = NO_POOLING
+) -> tuple[str, ...]:
+    """The complete argument list, beginning with ``llama-server``; ``pooling`` as in Model."""
+    argv = ["llama-server", *launch_args, *_pooling_args(pooling)]
     argv += _device_args(settings, machine)
     argv += _slot_args(settings)
     argv += ["-fa", "on" if settings.flash_attn else "off"]
@@ -105,6 +108,13 @@ def _visible(character: str) -> str:
     if character.isprintable():
         return character
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _pooling_args(pooling: str) -> list[str]:
+    """Without them the server answers no request for vectors or scores (common/arg.cpp)."""
+    if pooling == NO_POOLING:
+        return []
+    return ["--reranking"] if pooling == "rank" else ["--embedding", "--pooling", pooling]
 
 
 def _device_args(settings: LaunchSettings, machine: Machine) -> list[str]:

@@ -164,7 +164,7 @@ class _Case:
             reasons=(*layout.reasons, *reasons),
             warnings=(*find_warnings(model, machine, settings, runs), *self.left_out),
             remedies=(),
-            argv=server_argv(settings, model.launch_args, machine) if runs else None,
+            argv=server_argv(settings, model.launch_args, machine, model.pooling) if runs else None,
         )
 
     def _choice_reasons(self, first: tuple[int, str], chosen: Layout, outcome: str) -> tuple[str, ...]:

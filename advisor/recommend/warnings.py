@@ -11,7 +11,7 @@ from llmfit.advisor.model.quantization import CACHE_TYPES
 from llmfit.advisor.recommend.cache_advice import cache_types_worth_trying
 from llmfit.advisor.recommend.command import launch_environment
 from llmfit.advisor.recommend.judgement import Warning
-from llmfit.advisor.recommend.ladders import FAST_CACHE_TYPES
+from llmfit.advisor.recommend.ladders import DEFAULTS, FAST_CACHE_TYPES
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.units import format_context, format_gib
 
@@ -53,10 +53,27 @@ def find_warnings(
 
 def without_refused(model: Model, request: Request) -> tuple[Request, tuple[Warning, ...]]:
     """``request`` less what llama-server would not start with, and what was left out."""
+    if model.is_embedding:
+        request = _for_embedding(model, request)
     if not request.loads_mtp or model.shape.n_layer_all > model.shape.n_layer:
         return request, ()
     text = "This file has no MTP blocks: llama-server refuses --spec-type draft-mtp, so it is left out."
     return replace(request, spec_type=None), (Warning(NO_MTP, text),)
+
+
+def _for_embedding(model: Model, request: Request) -> Request:
+    """What ``--embedding`` changes by itself: every row of a batch is an output, and a batch is one
+    micro-batch (tools/server/server.cpp). But for the last token's vector and scores, an input must be whole
+    in it (server_slot::can_split, server-context.cpp), so it is as long as the context unless that is fixed.
+    """
+    from llmfit.advisor.recommend.search import default_context  # which imports this module
+
+    ubatch = request.ubatch
+    if ubatch is None and model.pooling in ("mean", "cls"):
+        ubatch = request.context_tokens or default_context(model)
+    limit = ubatch or DEFAULTS.ubatch
+    batch = limit if request.batch is None else min(request.batch, limit)
+    return replace(request, outputs=request.outputs or "embedding", ubatch=ubatch, batch=batch)
 
 
 def _server_sees_no_gpu(machine: Machine, settings: LaunchSettings) -> Warning | None:

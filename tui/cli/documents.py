@@ -104,16 +104,16 @@ def speed_document(judgement: Judgement) -> Document | None:
     speed = judgement.speed
     if speed is None:
         return None
-    prefill, plan = speed.prefill, judgement.speed_plan
+    prefill, plan, decodes = speed.prefill, judgement.speed_plan, not judgement.model.is_embedding
     calibration = None if plan is None or plan.speeds is None else plan.speeds.calibration
     is_calibrated = CALIBRATED in (speed.basis, None if prefill is None else prefill.basis)
     return {
-        "decode_tok_s": _range_document(speed.decode_tok_s),
+        "decode_tok_s": _range_document(speed.decode_tok_s) if decodes else None,
         "prefill_tok_s": None if prefill is None else _range_document(prefill.tok_s),
         "depth": speed.depth_tokens,
-        "bound_tok_s": speed.bound_tok_s,
-        "limited_by": speed.limited_by,
-        "basis": speed.basis,
+        "bound_tok_s": speed.bound_tok_s if decodes else None,
+        "limited_by": speed.limited_by if decodes else None,
+        "basis": speed.basis if decodes else None,
         "prompt": None if prefill is None else prefill.prompt_tokens,
         "time_to_first_token_s": None if prefill is None else prefill.first_token_s,
         "prefill_bound_tok_s": None if prefill is None else prefill.bound_tok_s,

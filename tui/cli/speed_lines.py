@@ -40,15 +40,17 @@ def speed_lines(judgement: Judgement) -> Iterator[str]:
     """Decode and prefill as a small table, and the wait for the first token."""
     speed = judgement.speed
     if speed is None:
-        yield from wrapped(f"Decode not known: {_unknown_bandwidth(judgement)}.")
+        what = "Prefill" if judgement.model.is_embedding else "Decode"
+        yield from wrapped(f"{what} not known: {_unknown_bandwidth(judgement)}.")
         return
     prefill = speed.prefill
     rows = [["", "tok/s", "range", "at most", "limited by", "basis"]]
     decode = speed.decode_tok_s
-    rows.append(
-        ["decode", two_figures(decode.expected), range_text(decode), two_figures(speed.bound_tok_s),
-         speed.limited_by, basis_text(speed.basis, judgement)]
-    )  # fmt: skip
+    if not judgement.model.is_embedding:
+        rows.append(
+            ["decode", two_figures(decode.expected), range_text(decode), two_figures(speed.bound_tok_s),
+             speed.limited_by, basis_text(speed.basis, judgement)]
+        )  # fmt: skip
     if prefill is None:
         rows.append(["prefill", "?", "", "", "", "not known"])
     else:
@@ -60,7 +62,7 @@ def speed_lines(judgement: Judgement) -> Iterator[str]:
     yield from wrapped(f"How fast{depth_text(speed.depth_tokens)}; four of five lie in the range")
     yield from (f"  {line}" for line in table(rows, right=(1, 2, 3)))
     if prefill is not None:
-        yield _first_token_text(prefill)
+        yield _first_token_text(prefill, judgement.model.is_embedding)
     yield from _concurrency_lines(judgement)
     yield from _speculation_lines(judgement)
 
@@ -111,8 +113,10 @@ def _speculation_lines(judgement: Judgement) -> Iterator[str]:
     )
 
 
-def _first_token_text(prefill: PrefillSpeed) -> str:
+def _first_token_text(prefill: PrefillSpeed, is_embedding: bool) -> str:
     tokens = f"{prefill.prompt_tokens} token{'s' * (prefill.prompt_tokens != 1)}"
+    if is_embedding:
+        return f"  An input of {tokens} takes {seconds_text(prefill.first_token_s)}"
     return f"  A prompt of {tokens}: first token after {seconds_text(prefill.first_token_s)}"
 
 

@@ -162,3 +162,14 @@ def test_what_is_proposed_for_images_keeps_room_for_a_projector(run: Run) -> Non
     for pick in picks:
         assert "--no-mmproj" not in pick["argv"]
         assert "projector" in [warning["code"] for warning in pick["warnings"]]
+
+
+def test_an_embedding_model_is_started_as_one_and_decodes_nothing(run: Run) -> None:
+    arguments = ("Qwen3-Embedding-0.6B", "--quant", "Q8_0", "--gpu", "RTX 3090")
+    assert "--embedding --pooling last" in run("command", *arguments).out
+    out = run("estimate", *arguments).out
+    assert "--embedding" in out and "prefill" in out and "An input of 512 tokens takes" in out
+    assert "decode" not in out.lower() and "first token" not in out
+    speed = run("estimate", *arguments, "--json").document["speed"]
+    assert [speed[key] for key in ("decode_tok_s", "bound_tok_s", "limited_by", "basis")] == [None] * 4
+    assert speed["prefill_tok_s"]["expected"] > 0 and speed["prefill_limited_by"]
