@@ -160,8 +160,8 @@ class ModelChoice:
     """Why there is no file type to choose, unless the user fixed it."""
 
     def sample(self) -> Model:
-        """The model in the file type that is fixed, else the usual one: where there is no machine to choose it
-        for, or where only what all types share counts."""
+        """The model in the file type that is fixed, else the usual one: where there is no machine to choose
+        it for, or where only what all types share counts."""
         return self.model or self._variants(self.quant or DEFAULT_FILE_TYPE)
 
     def best_for(self, machine: Machine, request: Request) -> Model:

@@ -127,8 +127,8 @@ def _fewer_bytes(one: Tried, other: Tried, name: str, other_name: str) -> str:
 
 
 def _placed_text(judgement: Judgement) -> str:
-    """How much of the weights has to be read from RAM. What fits on the GPU leaves its token embeddings there,
-    of which a row a token is read: that is none."""
+    """How much of the weights has to be read from RAM. What fits on the GPU leaves its token embeddings
+    there, of which a row a token is read: that is none."""
     if judgement.verdict == FITS_GPU:
         return verdict_phrase(judgement)
     in_ram = format_gib(judgement.memory.host.weights_bytes)
