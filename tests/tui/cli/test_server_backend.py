@@ -54,7 +54,7 @@ def test_a_server_that_sees_no_gpu_is_said_by_every_answer_that_plans_for_one(
     assert command.out.startswith("llama-server ") and command.out.count("\n") == 1
     assert command.err == f"llmfit: note: {text}\n"
     assert run("command", *model, "--json").err == ""
-    shown = run("recommend", "--limit", "2").out
+    shown = run("recommend", "--limit", "1", "--family", "Llama 3").out
     assert shown.count("lists no GPU") == 1 and shown.splitlines()[1].startswith("! The llama-server lists")
 
 

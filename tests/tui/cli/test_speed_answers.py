@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from llmfit.advisor.recommend.ranking import Recommendation
+from llmfit.tui.cli import recommend
+from llmfit.tui.session import recommendations_for
 from tests.tui.cli.conftest import Run
 from tests.tui.cli.test_contract import CARD, NONE, RANGE, SPEED, check
 
@@ -289,7 +292,18 @@ def test_what_does_not_run_explains_nothing(run: Run) -> None:
 @pytest.mark.parametrize(
     "cards", [TWO, ("--gpu", "RTX 4060", "--ram", "64GiB"), ("--gpu", "8x H100", "--ram", "1000GiB")]
 )
-def test_the_list_has_prefill_and_fits_80_columns(run: Run, cards: tuple[str, ...]) -> None:
+def test_the_list_has_prefill_and_fits_80_columns(
+    run: Run, monkeypatch: pytest.MonkeyPatch, cards: tuple[str, ...]
+) -> None:
+    """As text and as JSON the same picks, so they are searched once."""
+    found: list[tuple[Recommendation, ...]] = []
+
+    def searched_once(*arguments: Any, **named: Any) -> tuple[Recommendation, ...]:
+        if not found:
+            found.append(recommendations_for(*arguments, **named))
+        return found[0]
+
+    monkeypatch.setattr(recommend, "recommendations_for", searched_once)
     out = run("recommend", *cards).out
     head = next(line for line in out.splitlines() if "purpose" in line)
     assert head.split()[-2:] == ["decode", "prefill"]
