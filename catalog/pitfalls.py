@@ -94,10 +94,7 @@ def general_pitfalls(machine: Machine | None = None) -> tuple[Pitfall, ...]:
     return _worst_first(
         row
         for row in all_pitfalls()
-        if row.scope == "runtime"
-        and not row.machines
-        and not row.is_of_models
-        and _can_happen(row, machine)
+        if row.scope == "runtime" and not row.machines and not row.is_of_models and _can_happen(row, machine)
     )
 
 
