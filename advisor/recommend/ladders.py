@@ -11,6 +11,8 @@ GOOD_ENOUGH = DEFAULT_FILE_TYPE
 """Smaller types are for models that have no room in this one: they lose more than they win in speed."""
 SMALLER_FILE_TYPES = ("Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "IQ3_XXS", "Q2_K", "IQ2_XXS")
 """What may help a model that somebody wants at any price, in falling size: further down than is proposed."""
+HEAVY_LOSS_FILE_TYPES = SMALLER_FILE_TYPES[SMALLER_FILE_TYPES.index(QUANT_LADDER[-1]) + 1 :]
+"""Below what is ever proposed: a smaller model loses less. Only for what does not run otherwise."""
 
 DEFAULT_CONTEXT_TOKENS = 32768
 """Enough for a long chat, a few source files or a paper; models with less get their own maximum."""
@@ -43,6 +45,7 @@ __all__ = [
     "DEFAULT_FILE_TYPE",
     "FAST_CACHE_TYPES",
     "GOOD_ENOUGH",
+    "HEAVY_LOSS_FILE_TYPES",
     "LONG_CONTEXT_TOKENS",
     "QUANT_LADDER",
     "SAVING_CACHE_TYPE",

@@ -24,6 +24,7 @@ from llmfit.advisor.recommend.judgement import (
 )
 from llmfit.advisor.recommend.ladders import (
     DEFAULTS,
+    HEAVY_LOSS_FILE_TYPES,
     SAVING_CACHE_TYPE,
     SHORT_CONTEXT_TOKENS,
     SMALLER_FILE_TYPES,
@@ -197,7 +198,7 @@ def _together(case: _Case, variants: Callable[[str], Model] | None) -> Remedy | 
         except LlmfitError:
             continue
         weights = weight_table(model.shape, model.tensors, load_mtp=case.request.loads_mtp)
-        text = ", ".join((f"file type {name}", *said)) + " together"
+        text = ", ".join((_file_type_text(name), *said)) + " together"
         remedy = case.tried(text, (("quant", name), *change.items()), changed, model, weights)
         if remedy is not None and remedy.verdict != DOES_NOT_FIT:
             return remedy
@@ -246,24 +247,34 @@ def _setting_remedies(case: _Case) -> Iterator[Remedy]:
 
 
 def _file_type_remedies(case: _Case, variants: Callable[[str], Model]) -> Iterator[Remedy]:
-    """The largest smaller file type for each better verdict; the smallest of all where none helps."""
+    """The largest smaller file type for each better verdict; the smallest of all where none helps.
+
+    What runs is not told to become much worse.
+    """
     first = reached = VERDICT_ORDER[case.judgement.verdict]
-    for name in _smaller_file_types(case.judgement.model):
+    names = list(_smaller_file_types(case.judgement.model))
+    if case.judgement.fits:
+        names = [name for name in names if name not in HEAVY_LOSS_FILE_TYPES]
+    for name in names:
         if reached == 0:
             return
-        if name != SMALLER_FILE_TYPES[-1] and not case.has_room_for(name):
+        if name != names[-1] and not case.has_room_for(name):
             continue
         try:
             model = variants(name)
         except LlmfitError:
             continue
         weights = weight_table(model.shape, model.tensors, load_mtp=case.request.loads_mtp)
-        remedy = case.tried(f"file type {name}", (("quant", name),), case.reopened(), model, weights)
+        remedy = case.tried(_file_type_text(name), (("quant", name),), case.reopened(), model, weights)
         if remedy is None:
             continue
-        if VERDICT_ORDER[remedy.verdict] < reached or (reached == first and name == SMALLER_FILE_TYPES[-1]):
+        if VERDICT_ORDER[remedy.verdict] < reached or (reached == first and name == names[-1]):
             reached = min(reached, VERDICT_ORDER[remedy.verdict])
             yield remedy
+
+
+def _file_type_text(name: str) -> str:
+    return f"file type {name}" + (" (a heavy loss of ability)" if name in HEAVY_LOSS_FILE_TYPES else "")
 
 
 def _smaller_file_types(model: Model) -> Iterator[str]:

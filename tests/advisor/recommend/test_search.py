@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -11,6 +11,7 @@ from llmfit.advisor.hardware.machine import Machine, VramProcess
 from llmfit.advisor.model.model import Model
 from llmfit.advisor.recommend.command import shell_command
 from llmfit.advisor.recommend.judgement import VERDICT_ORDER, Judgement
+from llmfit.advisor.recommend.ladders import HEAVY_LOSS_FILE_TYPES
 from llmfit.advisor.recommend.request import Request
 from llmfit.advisor.recommend.search import judge, judge_on_gpus
 from llmfit.catalog.build import build_model
@@ -174,3 +175,19 @@ def test_shell_quoting_survives_a_shell() -> None:
     assert tuple(shlex.split(shell_command(argv))) == argv
     shown = shell_command(("-m", "a\x1b[2J'\u202e\n.gguf"))
     assert shown.isprintable() and r"\x1b" in shown
+
+
+def test_what_runs_is_not_told_to_lose_its_mind() -> None:
+    """A type below Q3_K_M is named only where nothing else makes a model run, and then with its price."""
+    entry = find_model("Qwen3.6-35B-A3B")
+    build = partial(build_model, entry)
+    runs = machine_from({"gpu": "RTX 4070", "ram": "64GiB", "ram_bandwidth": "60"})
+    spilled = judge(build("Q6_K"), runs, Request(context_tokens=32768), variants=build)
+    assert spilled.verdict == "fits_offload"
+    named = [dict(remedy.change).get("quant") for remedy in spilled.remedies]
+    assert not set(named) & set(HEAVY_LOSS_FILE_TYPES)
+    tiny = machine_from({"gpu": "none", "ram": "12GiB", "ram_bandwidth": "50"})
+    short = judge(build("Q4_K_M"), tiny, Request(context_tokens=32768), variants=build)
+    assert short.verdict == "does_not_fit"
+    heavy = [remedy for remedy in short.remedies if dict(remedy.change).get("quant") in HEAVY_LOSS_FILE_TYPES]
+    assert heavy and all("a heavy loss of ability" in remedy.text for remedy in heavy)
