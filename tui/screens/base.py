@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from textual.screen import Screen
 from textual.widget import Widget
@@ -18,6 +18,12 @@ class FullScreen(Screen[None]):
     """``home`` has the focus unless a dialog or a field takes it."""
 
     home: type[Widget]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A screen that is shown again with the focus lost gives it to its home, not to the first field."""
+        super().__init_subclass__(**kwargs)
+        if "home" in cls.__dict__:
+            cls.AUTO_FOCUS = cls.home.__name__
 
     @property
     def llmfit(self) -> LlmfitApp:

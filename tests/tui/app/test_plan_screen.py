@@ -131,6 +131,8 @@ async def test_too_small_is_a_sentence(advice: FakeAdvice) -> None:
     async with advice.app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         for keys in (("p",), ("space", "down", "space", "v")):
+            # what was too small has lost the focus, and gets it back a refresh after it was resized
+            await until(pilot, lambda: pilot.app.screen.focused is not None)
             await pilot.press(*keys)
             await settled(pilot)
             screen = pilot.app.screen
