@@ -83,20 +83,7 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     add_machine_options(doctor)
     add_json(doctor)
 
-    recommend = commands.add_parser("recommend", help="the few models worth running here")
-    add_machine_options(recommend)
-    recommend.add_argument("--use-case", choices=USE_CASES, help="default: general")
-    recommend.add_argument("--context", type=parse_context, metavar="N", help="tokens, also 32k")
-    recommend.add_argument(
-        "--min-tps", type=positive_float, metavar="N", help="slowest decode to accept, tok/s"
-    )
-    recommend.add_argument("--license", metavar="NAME", help="only models under this licence: apache-2.0")
-    recommend.add_argument("--family", metavar="NAME", help="only models of this family, e.g. Qwen")
-    recommend.add_argument("--limit", type=positive_count, metavar="N", help="rows (5)")
-    recommend.add_argument(
-        "--tiers", action="store_true", help="the first choice by use for usual machines of 12 to 128 GB"
-    )
-    add_json(recommend)
+    _add_recommend(commands.add_parser("recommend", help="the few models worth running here"))
 
     estimate = commands.add_parser("estimate", help="memory per device, verdict, speed and command line")
     add_model(estimate)
@@ -125,6 +112,22 @@ def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
 
     calibration = commands.add_parser("calibration", help="speeds measured here, and what they changed")
     _add_calibration_actions(calibration)
+
+
+def _add_recommend(recommend: argparse.ArgumentParser) -> None:
+    add_machine_options(recommend)
+    recommend.add_argument("--use-case", choices=USE_CASES, help="default: general")
+    recommend.add_argument("--context", type=parse_context, metavar="N", help="tokens, also 32k")
+    recommend.add_argument(
+        "--min-tps", type=positive_float, metavar="N", help="slowest decode to accept, tok/s"
+    )
+    recommend.add_argument("--license", metavar="NAME", help="only models under this licence: apache-2.0")
+    recommend.add_argument("--family", metavar="NAME", help="only models of this family, e.g. Qwen")
+    recommend.add_argument("--limit", type=positive_count, metavar="N", help="rows (5)")
+    recommend.add_argument(
+        "--tiers", action="store_true", help="the first choice by use for usual machines of 12 to 128 GB"
+    )
+    add_json(recommend)
 
 
 def _add_catalog_actions(catalog: argparse.ArgumentParser) -> None:

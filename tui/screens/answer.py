@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from typing import ClassVar
 
 from rich.text import Text
@@ -60,13 +61,13 @@ class AnswerScreen(FullScreen):
         self.draw()
 
     @property
+    @abstractmethod
     def is_settled(self) -> bool:
         """Whether everything that was asked has been answered."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self) -> None:
         """Shows what is known now."""
-        raise NotImplementedError
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Left and right mean nothing on a page without sections."""

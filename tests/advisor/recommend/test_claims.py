@@ -25,7 +25,6 @@ from llmfit.advisor.recommend.claims.claim import (
     CheckedClaim,
     Claim,
     Reason,
-    together,
 )
 from llmfit.advisor.recommend.claims.linked import HOST_BYTES, linked_boxes
 from llmfit.advisor.recommend.claims.subject import Subject
@@ -386,26 +385,9 @@ def test_other_computers_are_not_linked(spec: str, count: int) -> None:
 # ---------------------------------------------------------------- the whole
 
 
-def test_the_verdict_of_all_parts() -> None:
-    def of(*verdicts: str) -> str:
-        return together(Reason("", verdict, "", None, None, "") for verdict in verdicts)
-
-    assert of(SUPPORTED, SUPPORTED) == SUPPORTED
-    assert of(SUPPORTED, UNKNOWN) == UNKNOWN
-    assert of(UNKNOWN, NEEDS_OFFLOAD, SUPPORTED) == NEEDS_OFFLOAD
-    assert of(NEEDS_OFFLOAD, CONTRADICTED, UNKNOWN) == CONTRADICTED
-    assert of() == UNKNOWN
-
-
 def test_nothing_claimed_is_an_error() -> None:
     with pytest.raises(UsageError, match="nothing is claimed"):
         check_claim(Claim(), Subject(model(), Request()))
-
-
-def test_the_rows_of_the_copy_are_those_of_the_file() -> None:
-    document = json.loads((DATA / "claims.json").read_text())
-    assert document["spec"]["params_total"] == 29_000_000_000
-    assert all(row["why"] and row["claim"] for row in document["claims"])
 
 
 def test_what_does_not_run_has_no_speed() -> None:
