@@ -32,7 +32,7 @@ class AnswerScreen(FullScreen):
     home = SectionPage
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "back"),
-        Binding("q,enter", "close", show=False),
+        Binding("q", "close", show=False),
         *HELP_KEYS,
     ]
 

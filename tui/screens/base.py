@@ -18,6 +18,8 @@ class FullScreen(Screen[None]):
     """``home`` has the focus unless a dialog or a field takes it."""
 
     home: type[Widget]
+    _is_up = False
+    _is_to_close = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """A screen that is shown again with the focus lost gives it to its home, not to the first field."""
@@ -34,9 +36,23 @@ class FullScreen(Screen[None]):
         if self.app.screen is self:
             self.app.push_screen(screen, answered)
 
+    def on_mount(self) -> None:
+        """After the one of the subclass: textual calls both."""
+        self.call_after_refresh(self._come_up)
+
+    def _come_up(self) -> None:
+        self._is_up = True
+        if self._is_to_close:
+            self.action_close()
+
     def action_close(self) -> None:
-        """Back to the screen below; a key that comes too late finds it gone."""
-        if self.app.screen is self:
+        """Back to the screen below; a key that comes too late finds it gone.
+
+        One that comes before the screen has all its parts waits for them: they look for each other.
+        """
+        self._is_to_close = True
+        if self._is_up and self.app.screen is self:
+            self._is_up = False
             self.dismiss(None)
 
     def on_resize(self) -> None:

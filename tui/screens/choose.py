@@ -40,6 +40,7 @@ class ChooseScreen(ModalScreen[T | None], Generic[T]):
         self.heading = title
         self.values = values
         self.current = current
+        self._is_answered = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="choose") as box:
@@ -60,10 +61,16 @@ class ChooseScreen(ModalScreen[T | None], Generic[T]):
 
     @on(OptionList.OptionSelected)
     def _selected(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self.values[event.option_index][1])
+        self.answer(self.values[event.option_index][1])
 
     def action_cancel(self) -> None:
-        self.dismiss(None)
+        self.answer(None)
+
+    def answer(self, value: T | None) -> None:
+        """Closes the dialog; of two keys at once the second finds it answered."""
+        if not self._is_answered:
+            self._is_answered = True
+            self.dismiss(value)
 
     def action_down(self) -> None:
         self.query_one(OptionList).action_cursor_down()
@@ -82,7 +89,7 @@ class ChooseContextScreen(ChooseScreen[int]):
     @on(Input.Submitted, "#other")
     def _typed(self, event: Input.Submitted) -> None:
         try:
-            self.dismiss(parse_context(event.value))
+            self.answer(parse_context(event.value))
         except UsageError as error:
             self.query_one("#problem", Static).update(printable(str(error)))
 

@@ -120,6 +120,7 @@ class _HelpText(Static):
 class HelpScreen(ModalScreen[None]):
     """Any of the closing keys goes back."""
 
+    _is_closed_by_key = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "back"),
         Binding("question_mark,f1,q,enter", "close", show=False),
@@ -135,4 +136,7 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").focus()
 
     def action_close(self) -> None:
-        self.dismiss(None)
+        """Of two keys at once the second finds it closed."""
+        if not self._is_closed_by_key:
+            self._is_closed_by_key = True
+            self.dismiss(None)

@@ -46,7 +46,7 @@ class ModelScreen(FullScreen):
     home = SectionPage
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "back"),
-        Binding("q,enter", "close", show=False),
+        Binding("q", "close", show=False),
         Binding("y", "copy", "copy"),
         Binding("p", "plan", "plan"),
         *[Binding(str(n), f"section({n - 1})", show=False) for n in range(1, len(SECTIONS) + 1)],
