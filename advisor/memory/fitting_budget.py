@@ -79,8 +79,8 @@ def machine_budgets(machine: Machine) -> Budgets:
     """The cards llama.cpp would use together, and what is free on them and in RAM.
 
     Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and
-    one llama-server speaks to one backend: the one with the most memory. Slices of cards (MIG) are never put
-    together: drivers before 570 show a program no more than one (NVIDIA MIG user guide, CUDA device
+    one llama-server speaks to one backend: the one with the most memory, of equal ones the first card's.
+    Slices of cards (MIG) are never put together: drivers before 570 show a program no more than one (NVIDIA MIG user guide, CUDA device
     enumeration), and layers split over slices of one card would share its bandwidth anyway.
     """
     notes: list[str] = []
@@ -92,7 +92,7 @@ def machine_budgets(machine: Machine) -> Budgets:
         if own_memory and card not in own_memory
     ]
     known = _without_other_slices(own_memory or known, notes)
-    backends = {card.gpu.backend for card in known}
+    backends = dict.fromkeys(card.gpu.backend for card in known)  # in order: of equal ones the first card's
     if len(backends) > 1:
         largest = max(
             backends, key=lambda name: sum(card.budget_bytes for card in known if card.gpu.backend == name)

@@ -13,7 +13,7 @@ from llmfit.advisor.memory.fitting import (
     FITS_GPU,
     FITS_OFFLOAD,
 )
-from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES
+from llmfit.advisor.memory.fitting_budget import RAM_RESERVE_BYTES, machine_budgets
 from llmfit.advisor.units import GIB, MIB
 from tests.advisor.memory.layout_cases import (
     GEMMA_27B,
@@ -75,6 +75,17 @@ def test_unknown_ram_is_not_taken_for_enough_silently() -> None:
     layout = layout_on(LLAMA_8B, machine)
     assert layout.verdict == FITS_CPU
     assert any("RAM" in reason and "not known" in reason for reason in layout.reasons)
+
+
+@pytest.mark.parametrize(
+    "order", [("cuda", "rocm"), ("rocm", "cuda"), ("vulkan", "sycl"), ("sycl", "vulkan")]
+)
+def test_of_two_backends_with_equal_memory_the_first_cards_is_taken(order: tuple[str, str]) -> None:
+    """Whatever order a set of their names has in this run of Python."""
+    machine = machine_with(*cards_named("24564:23900,24564:23900"))
+    cards = tuple(replace(gpu, backend=name) for gpu, name in zip(machine.gpus, order, strict=True))
+    budgets = machine_budgets(replace(machine, gpus=cards))
+    assert [card.gpu.backend for card in budgets.cards] == [order[0]]
 
 
 def test_cards_of_another_backend_are_left_out() -> None:
