@@ -80,8 +80,9 @@ def machine_budgets(machine: Machine) -> Budgets:
 
     Integrated GPUs take part only where there is no other (llama_prepare_model_devices, src/llama.cpp), and
     one llama-server speaks to one backend: the one with the most memory, of equal ones the first card's.
-    Slices of cards (MIG) are never put together: drivers before 570 show a program no more than one (NVIDIA MIG user guide, CUDA device
-    enumeration), and layers split over slices of one card would share its bandwidth anyway.
+    Slices of cards (MIG) are never put together: drivers before 570 show a program no more than one (NVIDIA
+    MIG user guide, CUDA device enumeration), and layers split over slices of one card would share its
+    bandwidth anyway.
     """
     notes: list[str] = []
     known = [card for gpu in machine.gpus if (card := _card(gpu, notes)) is not None]
